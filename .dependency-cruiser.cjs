@@ -1,0 +1,65 @@
+/** The dependency rule of ARCHITECTURE.md: imports point downward only, and a cycle is a design error. */
+const inSessionStore = (names) => `^packages/session-store/src/(${names})\\.ts$`;
+
+module.exports = {
+  forbidden: [
+    { name: "no-cycles", severity: "error", from: {}, to: { circular: true } },
+    {
+      name: "packages-never-import-apps-tests-or-infra",
+      severity: "error",
+      from: { path: "^packages/[^/]+/src" },
+      to: { path: "^(apps|test|infra|bench)/" },
+    },
+    {
+      name: "redis-kit-is-the-lowest",
+      severity: "error",
+      from: { path: "^packages/redis-kit/" },
+      to: { path: "^packages/(?!redis-kit/)" },
+    },
+    {
+      name: "packages-know-nothing-of-each-other",
+      severity: "error",
+      from: { path: "^packages/(session-store|cache|near-cache)/src" },
+      to: { path: "^packages/(?!redis-kit/)", pathNot: "^packages/$1/" },
+    },
+    {
+      name: "packages-are-entered-by-their-index",
+      severity: "error",
+      from: { path: "^(apps|test)/" },
+      to: { path: "^packages/[^/]+/src/", pathNot: "^packages/[^/]+/src/index\\.ts$" },
+    },
+    {
+      name: "apps-do-not-import-redis-kit",
+      severity: "error",
+      from: { path: "^apps/" },
+      to: { path: "^packages/redis-kit/" },
+    },
+    {
+      name: "the-engine-knows-no-adapter",
+      severity: "error",
+      from: { path: inSessionStore("sessions|save-queue") },
+      to: { path: inSessionStore("middleware|redis-store|response-gate|session-facade|cookie") },
+    },
+    {
+      name: "rules-are-pure",
+      comment: "merge, codec and expiry take clock and randomness as arguments and do no I/O",
+      severity: "error",
+      from: { path: inSessionStore("merge|codec|expiry|json") },
+      to: { path: inSessionStore("sessions|scripts|middleware|redis-store|response-gate|session-facade|cookie") },
+    },
+    {
+      name: "only-the-engine-calls-scripts",
+      severity: "error",
+      from: { path: "^packages/session-store/src/", pathNot: inSessionStore("sessions") },
+      to: { path: inSessionStore("scripts") },
+    },
+    { name: "nothing-unresolvable", severity: "error", from: {}, to: { couldNotResolve: true } },
+  ],
+  options: {
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: "tsconfig.base.json" },
+    doNotFollow: { path: "node_modules" },
+    exclude: { path: "(^|/)(dist|\\.tsbuild|\\.lockstep)/" },
+    enhancedResolveOptions: { exportsFields: ["exports"], conditionNames: ["import", "types", "node", "default"], extensions: [".ts", ".tsx", ".mjs", ".js", ".cjs"] },
+  },
+};

@@ -1,0 +1,8 @@
+import { defineConfig } from "tsdown";
+
+export default defineConfig({
+  entry: ["src/main.ts", "src/migrate.ts"],
+  platform: "node",
+  target: "node20",
+  dts: false,
+});

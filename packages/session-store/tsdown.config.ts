@@ -1,0 +1,10 @@
+import { defineConfig } from "tsdown";
+
+// redis-kit is compiled in, types included, so that the packed tarball installs alone.
+export default defineConfig({
+  entry: "src/index.ts",
+  platform: "node",
+  target: "node20",
+  dts: { sourcemap: false },
+  noExternal: ["@lockstep/redis-kit"],
+});
