@@ -17,7 +17,7 @@ export default tseslint.config(
   },
   {
     files: ["**/*.mjs", "**/*.js", "**/*.cjs"],
-    languageOptions: { globals: { process: "readonly", console: "readonly", URL: "readonly", setTimeout: "readonly", clearTimeout: "readonly", fetch: "readonly", AbortSignal: "readonly", Buffer: "readonly", module: "writable", setInterval: "readonly", clearInterval: "readonly" } },
+    languageOptions: { globals: { process: "readonly", console: "readonly", URL: "readonly", setTimeout: "readonly", clearTimeout: "readonly", fetch: "readonly", AbortSignal: "readonly", AbortController: "readonly", Buffer: "readonly", module: "writable", setInterval: "readonly", clearInterval: "readonly" } },
   },
   { rules: { eqeqeq: ["error", "always", { null: "ignore" }], "no-console": "off" } },
 );

@@ -85,7 +85,7 @@ export async function startWeb({ name, port, env, entry = join(web, "dist/main.j
     name,
     command: process.execPath,
     args: [entry],
-    env: { ...env, SERVER_NAME: name, PORT: `${port}` },
+    env: { NODE_ENV: "production", ...env, SERVER_NAME: name, PORT: `${port}` },
     ready: / listening on /,
     ...supervision,
   });

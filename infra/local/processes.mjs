@@ -1,5 +1,6 @@
 // Child processes that end when they should: started and awaited until ready, stopped in bounded time, never left behind.
 import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { accessSync, constants, createWriteStream } from "node:fs";
 import { createServer } from "node:net";
 import { delimiter, join } from "node:path";
@@ -49,15 +50,11 @@ export async function startProcess(options) {
   let asked = false;
   let ready = false;
 
+  const pid = await pidOf(child, options.name);
   /** @type {ProcessHandle["exited"]} */
   const exited = new Promise((resolve) => {
-    child.once("error", () => resolve({ code: null, signal: null }));
     child.once("exit", (code, signal) => resolve({ code, signal }));
   });
-  const pid = child.pid;
-  if (pid === undefined) {
-    throw new Error(`${options.name} could not be started: ${output()}`);
-  }
 
   /** @type {ProcessHandle} */
   const handle = {
@@ -91,16 +88,18 @@ export async function startProcess(options) {
 /**
  * Runs a command to its end.
  *
- * @param {Command & Pick<Supervision, "logFile">} options
+ * @param {Command & Pick<Supervision, "logFile"> & { signal?: AbortSignal }} options `signal`: ends it early, by SIGTERM
  * @throws {Error} with its last output, unless it exits with 0
  */
 export async function runCommand(options) {
+  options.signal?.throwIfAborted();
   const { child, output } = spawnCommand(options, { detached: false });
-  const exit = await new Promise((resolve) => {
-    child.once("error", () => resolve({ code: null, signal: null }));
-    child.once("close", (code, signal) => resolve({ code, signal }));
-  });
-  if (exit.code !== 0) throw new Error(`${options.name} ${describeEnd(exit, output())}`);
+  await pidOf(child, options.name);
+  const end = () => child.kill("SIGTERM");
+  options.signal?.addEventListener("abort", end);
+  const [code, signal] = await once(child, "close");
+  options.signal?.removeEventListener("abort", end);
+  if (code !== 0) throw new Error(`${options.name} ${describeEnd({ code, signal }, output())}`);
 }
 
 /**
@@ -123,6 +122,20 @@ export function findCommand(name) {
     .filter(Boolean)
     .map((folder) => join(folder, name))
     .find(isExecutable);
+}
+
+/**
+ * Signals a process that `startProcess` started, and all that it started itself; nothing if they are gone.
+ *
+ * @param {number} pid
+ * @param {NodeJS.Signals} signal
+ */
+export function signalGroup(pid, signal) {
+  try {
+    process.kill(-pid, signal);
+  } catch (error) {
+    if (/** @type {NodeJS.ErrnoException} */ (error).code !== "ESRCH") throw error;
+  }
 }
 
 /** Ports handed out are not handed out again, even if nobody listens there yet. */
@@ -190,9 +203,19 @@ function spawnCommand({ name, command, args, env, cwd, logFile }, { detached }) 
   };
   child.stdout?.setEncoding("utf8").on("data", keep);
   child.stderr?.setEncoding("utf8").on("data", keep);
-  child.once("error", (error) => keep(error.message));
   child.once("close", () => log?.end());
   return { child, output: () => tail };
+}
+
+/**
+ * @param {import("node:child_process").ChildProcess} child
+ * @param {string} name
+ * @returns {Promise<number>}
+ */
+async function pidOf(child, name) {
+  if (child.pid !== undefined) return child.pid;
+  const [error] = await once(child, "error");
+  throw new Error(`${name} could not be started: ${error.message}`, { cause: error });
 }
 
 /** @type {string[] | undefined} */
@@ -247,17 +270,5 @@ function isExecutable(path) {
     return true;
   } catch {
     return false;
-  }
-}
-
-/**
- * @param {number} pid
- * @param {NodeJS.Signals} signal
- */
-function signalGroup(pid, signal) {
-  try {
-    process.kill(-pid, signal);
-  } catch (error) {
-    if (/** @type {NodeJS.ErrnoException} */ (error).code !== "ESRCH") throw error;
   }
 }

@@ -1,0 +1,92 @@
+// One running instance a folder, and what to do with the remains of one that was killed.
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { signalGroup } from "./processes.mjs";
+
+/** @typedef {{ pid: number, startTime: string | undefined }} Identity a pid alone may by now be somebody else's */
+
+/** Longer than a part takes to stop. */
+const leftoverTimeoutMs = 12_000;
+const pollMs = 50;
+
+/**
+ * Claims a folder for this process, after stopping what a killed instance left running.
+ *
+ * @param {string} folder
+ * @returns {Promise<{ note: (part: { pid: number }) => void, release: () => void }>} `note` remembers a part, so that it
+ *   can be stopped by the next instance should this one be killed
+ * @throws {Error} if another instance runs there
+ */
+export async function claim(folder) {
+  const file = join(folder, "instance.json");
+  const before = readNote(file);
+  if (before !== undefined) {
+    if (isRunning(before.owner)) {
+      throw new Error(`Lockstep already runs in ${folder} (process ${before.owner.pid}): stop that one first.`);
+    }
+    await stopLeftovers(before.parts);
+  }
+  rmSync(file, { force: true });
+  const owner = identityOf(process.pid);
+  /** @type {Identity[]} */
+  const parts = [];
+  writeFileSync(file, JSON.stringify({ owner, parts }), { flag: "wx" });
+  return {
+    note: ({ pid }) => {
+      parts.push(identityOf(pid));
+      // Renamed into place, so that nobody reads half a note.
+      writeFileSync(`${file}.new`, JSON.stringify({ owner, parts }));
+      renameSync(`${file}.new`, file);
+    },
+    release: () => rmSync(file, { force: true }),
+  };
+}
+
+/** @param {Identity[]} parts */
+async function stopLeftovers(parts) {
+  const deadline = Date.now() + leftoverTimeoutMs;
+  for (const { pid } of parts.filter(isRunning)) signalGroup(pid, "SIGTERM");
+  while (parts.some(isRunning) && Date.now() < deadline) await delay(pollMs);
+  for (const { pid } of parts.filter(isRunning)) signalGroup(pid, "SIGKILL");
+}
+
+/**
+ * @param {number} pid
+ * @returns {Identity}
+ */
+function identityOf(pid) {
+  return { pid, startTime: startTimeOf(pid) };
+}
+
+/** @param {Identity} identity */
+function isRunning({ pid, startTime }) {
+  return startTime !== undefined && startTimeOf(pid) === startTime;
+}
+
+/**
+ * @param {number} pid
+ * @returns {string | undefined} when it started, in ticks since the boot; nothing if it has ended
+ */
+function startTimeOf(pid) {
+  try {
+    // proc(5): the second field is the command in parentheses and may hold anything; state is the third field, the start time the 22nd.
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" ? undefined : fields[19];
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * @param {string} file
+ * @returns {{ owner: Identity, parts: Identity[] } | undefined}
+ */
+function readNote(file) {
+  try {
+    return JSON.parse(readFileSync(file, "utf8"));
+  } catch {
+    return undefined;
+  }
+}

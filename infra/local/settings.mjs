@@ -1,0 +1,56 @@
+// What the person who types `npm run up` may choose.
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+/** @typedef {NonNullable<ReturnType<typeof readSettings>>} Settings */
+
+const help = `npm run up [-- --fresh]
+
+Starts Lockstep: two Redis, the database, three web servers and nginx. Ctrl-C stops them.
+
+  --fresh             forget the data of earlier runs
+  --help              print this
+
+  LOCKSTEP_PORT       where nginx listens (8080)
+  LOCKSTEP_WEB_PORT   the first of the three ports of the web servers themselves (3001)
+  LOCKSTEP_DATA       the folder for data and logs (.lockstep)
+  SESSION_STACK       connect-redis, store or middleware (middleware)
+`;
+
+/** @returns settings, or nothing if the help was asked for and printed */
+export function readSettings() {
+  const options = /** @type {const} */ ({ fresh: { type: "boolean" }, help: { type: "boolean" } });
+  const { values, tokens } = parseArgs({ options, strict: false, tokens: true });
+  for (const token of tokens) {
+    if (token.kind === "option" && token.name in options && token.value === undefined) continue;
+    const text = token.kind === "option" ? token.rawName : token.kind === "positional" ? token.value : "--";
+    throw new Error(`Unknown option: ${text}\n\n${help}`);
+  }
+  if (values.help) {
+    console.log(help);
+    return undefined;
+  }
+  const repository = fileURLToPath(new URL("../../", import.meta.url));
+  const firstWebPort = portFrom("LOCKSTEP_WEB_PORT", 3001);
+  return {
+    fresh: values.fresh === true,
+    data: resolve(repository, process.env.LOCKSTEP_DATA ?? ".lockstep"),
+    port: portFrom("LOCKSTEP_PORT", 8080),
+    servers: [1, 2, 3].map((number) => ({ name: `web-${number}`, port: firstWebPort + number - 1 })),
+  };
+}
+
+/**
+ * @param {string} variable
+ * @param {number} standard
+ * @returns {number}
+ */
+function portFrom(variable, standard) {
+  const text = process.env[variable] ?? `${standard}`;
+  const port = Number(text);
+  if (!/^\d+$/.test(text) || port < 1 || port > 65_533) {
+    throw new Error(`${variable} must be a port number between 1 and 65533, not "${text}".`);
+  }
+  return port;
+}
