@@ -4,6 +4,7 @@ import { defineConfig } from "tsdown";
 export default defineConfig({
   entry: "src/index.ts",
   platform: "node",
+  fixedExtension: false,
   target: "node20",
   dts: { sourcemap: false },
   noExternal: ["@lockstep/redis-kit"],
