@@ -40,7 +40,7 @@ export async function startRedis({ role, port, directory, persistent }, supervis
 /**
  * @param {object} options
  * @param {number} options.port
- * @param {string} [options.directory] where the data is kept; without it, in memory
+ * @param {string | undefined} [options.directory] where the data is kept; without it, in memory
  * @param {Supervision} [supervision]
  * @returns {Promise<Part>}
  */

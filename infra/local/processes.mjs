@@ -27,7 +27,7 @@ const stopTimeoutMs = 12_000;
  * @typedef {object} Supervision what the one who starts a process may want to know about it
  * @property {(process: ProcessHandle) => void} [onSpawn] called at once, before it is ready
  * @property {(exit: Exit, process: ProcessHandle) => void} [onExit] called if it ends after it was ready and unasked: neither `stop` nor `kill` was called
- * @property {string} [logFile] its output is appended here too
+ * @property {string | undefined} [logFile] its output is appended here too
  *
  * @typedef {object} Command
  * @property {string} name how messages call it

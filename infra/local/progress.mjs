@@ -1,4 +1,4 @@
-// What the person in front of the terminal sees.
+// What the person in front of the terminal reads.
 import { performance } from "node:perf_hooks";
 
 /**
@@ -16,4 +16,12 @@ export async function step(name, work, describe) {
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
   console.log(`  ${name.padEnd(14)} ${describe(result).padEnd(46)} ${seconds.padStart(5)} s`);
   return result;
+}
+
+/**
+ * @param {unknown} error
+ * @returns {string}
+ */
+export function messageOf(error) {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { findChromium, prepare } from "./prerequisites.mjs";
+import { messageOf } from "./progress.mjs";
 
 const repository = fileURLToPath(new URL("../../", import.meta.url));
 /** @type {import("node:child_process").ChildProcess | undefined} */
@@ -20,7 +21,7 @@ async function main() {
   try {
     await prepare({ browser: true, signal: interrupted.signal });
   } catch (error) {
-    console.error(error instanceof Error ? error.message : error);
+    console.error(messageOf(error));
     return 1;
   }
   vitest = spawn(process.execPath, ["node_modules/vitest/vitest.mjs", "run", ...process.argv.slice(2)], {

@@ -7,7 +7,7 @@ import { claim } from "./instance.mjs";
 import { migrate, startDatabase, startNginx, startRedis, startWeb } from "./parts.mjs";
 import { prepare } from "./prerequisites.mjs";
 import { describeEnd, freePort, portInUse } from "./processes.mjs";
-import { step } from "./progress.mjs";
+import { messageOf, step } from "./progress.mjs";
 import { readSettings } from "./settings.mjs";
 
 /** @typedef {import("./settings.mjs").Settings} Settings */
@@ -42,7 +42,7 @@ async function main() {
     throw ending.signal.reason;
   } catch (error) {
     if (ending.signal.reason === "asked") return 0;
-    console.error(error instanceof Error ? error.message : error);
+    console.error(messageOf(error));
     return 1;
   } finally {
     for (const stage of stages.reverse()) await Promise.all(stage.map((part) => part.stop()));
