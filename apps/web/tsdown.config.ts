@@ -6,4 +6,5 @@ export default defineConfig({
   fixedExtension: false,
   target: "node20",
   dts: false,
+  fixedExtension: false,
 });

@@ -1,0 +1,82 @@
+import { fileURLToPath } from "node:url";
+import express, { Router, type Express, type RequestHandler } from "express";
+import helmet from "helmet";
+import { accountsApi } from "./accounts/accounts-api.ts";
+import { accountsPages } from "./accounts/accounts-pages.tsx";
+import { cartApi } from "./cart/cart-api.ts";
+import { cartPages } from "./cart/cart-pages.tsx";
+import type { Config } from "./config.ts";
+import type { Database } from "./database/tables.ts";
+import { health, type Parts } from "./health/health.ts";
+import { preferencesApi } from "./preferences/preferences-api.ts";
+import { preferencesPages } from "./preferences/preferences-pages.tsx";
+import { profilesApi } from "./profiles/profiles-api.ts";
+import { profilesPages } from "./profiles/profiles-pages.tsx";
+import { formBody, jsonBody } from "./requests/body.ts";
+import { refuseCrossSite } from "./requests/cross-site.ts";
+import { apiErrors, notFound } from "./requests/error-answer.ts";
+import { servedBy } from "./servers/served-by.ts";
+import { serversPages } from "./servers/servers-pages.tsx";
+import { sessionStack } from "./sessions/session-stack.ts";
+import { errorPages } from "./views/error-pages.tsx";
+import { pageSender, type SendPage } from "./views/send-page.tsx";
+
+/** One web server. What it shares with the others is in `parts`: it keeps nothing of a user to itself. */
+export function createApp(config: Config, parts: Parts): Express {
+  const sendPage = pageSender(config);
+  const app = express();
+  app.disable("x-powered-by");
+  // Answers are personal and never stored, so there is nothing to revalidate.
+  app.disable("etag");
+  app.set("trust proxy", config.trustedProxies);
+
+  app.use(servedBy(config.serverName), securityHeaders);
+  app.use(health(parts));
+  // For those who visit a server directly; nginx answers these itself, or every page would use up three servers' turns.
+  app.use("/assets", express.static(fileURLToPath(new URL("../src/public", import.meta.url))));
+
+  app.use(neverStored, refuseCrossSite(config.publicOrigins));
+  // Before the body is read: a client that sends it slowly keeps its session loaded meanwhile, as any slow work would.
+  app.use(sessionStack({ stack: config.sessionStack, client: parts.stateRedis, secrets: config.sessionSecrets }));
+  app.use("/api", jsonBody, api(parts.database), notFound, apiErrors);
+  app.use(formBody, pages(config.serverName, parts.database, sendPage), notFound);
+  app.use(errorPages(sendPage));
+  return app;
+}
+
+function api(database: Database): Router {
+  return Router().use(accountsApi(database), profilesApi(database), cartApi(), preferencesApi());
+}
+
+function pages(serverName: string, database: Database, sendPage: SendPage): Router {
+  return Router().use(
+    serversPages(serverName, sendPage),
+    accountsPages(database, sendPage),
+    profilesPages(database, sendPage),
+    cartPages(sendPage),
+    preferencesPages(sendPage),
+  );
+}
+
+/** Nothing but this site's own files: no inline script or style, no framing. */
+const securityHeaders: RequestHandler = helmet({
+  contentSecurityPolicy: {
+    useDefaults: false,
+    directives: {
+      defaultSrc: ["'none'"],
+      styleSrc: ["'self'"],
+      imgSrc: ["'self'"],
+      formAction: ["'self'"],
+      baseUri: ["'none'"],
+      frameAncestors: ["'none'"],
+    },
+  },
+  // helmet's own choice, no-referrer, makes browsers send `Origin: null` with our forms: the cross-site rule needs it.
+  referrerPolicy: { policy: "same-origin" },
+});
+
+/** Back and reload always ask a server. */
+const neverStored: RequestHandler = (_req, res, next) => {
+  res.set("Cache-Control", "no-store");
+  next();
+};

@@ -1,0 +1,75 @@
+import { Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient } from "kysely";
+import pg from "pg";
+import type { Database } from "./tables.ts";
+
+/** The database could not be reached or did not answer in time; a statement under way may or may not have run. */
+export class DatabaseUnavailable extends Error {
+  readonly status = 503;
+  readonly code = "database-unavailable";
+
+  constructor(cause: unknown) {
+    super("The database does not answer.", { cause });
+    this.name = "DatabaseUnavailable";
+  }
+}
+
+/**
+ * Opens a pool of at most `poolSize` connections, made as they are needed. Waiting for a connection and waiting for an
+ * answer are both bounded, so that a dead database is a {@link DatabaseUnavailable} and not a page that never comes.
+ */
+export function openDatabase(options: { url: string; poolSize: number; statementTimeoutMs?: number }): Database {
+  const { url, poolSize, statementTimeoutMs = 3_000 } = options;
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: poolSize,
+    connectionTimeoutMillis: 3_000,
+    statement_timeout: statementTimeoutMs,
+    // PostgreSQL cannot report its timeout over a dead link, so the client keeps one too, a little longer.
+    query_timeout: statementTimeoutMs + 500,
+  });
+  // The pool replaces an idle connection that broke; without a listener the event would end the process.
+  pool.on("error", () => undefined);
+  return new Kysely({ dialect: new PostgresDialect({ pool: tellOutages(pool) }) });
+}
+
+function tellOutages(pool: pg.Pool): PostgresPool {
+  return {
+    connect: async () => {
+      try {
+        return tellOutagesOf(await pool.connect());
+      } catch (error) {
+        throw isOutage(error) ? new DatabaseUnavailable(error) : error;
+      }
+    },
+    end: () => pool.end(),
+  };
+}
+
+function tellOutagesOf(client: pg.PoolClient): PostgresPoolClient {
+  let failed = false;
+  const query = async (sql: string, parameters: unknown[]) => {
+    try {
+      return await client.query(sql, parameters);
+    } catch (error) {
+      if (!isOutage(error)) throw error;
+      failed = true;
+      throw new DatabaseUnavailable(error);
+    }
+  };
+  return {
+    // kysely's other form of `query`, with a cursor, is for streams.
+    query: query as unknown as PostgresPoolClient["query"],
+    // After a timeout the connection may still be busy with the lost statement, so it is closed, not reused.
+    release: () => {
+      client.release(failed);
+    },
+  };
+}
+
+/**
+ * PostgreSQL's own errors are outages in the classes connection (08), resources (53) and intervention (57); the others
+ * are mistakes in the statement. What pg throws of its own is about sockets and timeouts.
+ */
+function isOutage(error: unknown): boolean {
+  return !(error instanceof pg.DatabaseError) || /^(08|53|57)/.test(error.code ?? "");
+}

@@ -1,0 +1,80 @@
+import { createServer, type Server } from "node:http";
+import { createApp } from "./app.ts";
+import { ConfigError, readConfig, type Config } from "./config.ts";
+import { openDatabase } from "./database/connection.ts";
+import { openStateRedis } from "./sessions/state-redis.ts";
+
+const keepAliveMs = 75_000;
+const drainMs = 7_000;
+const stopMs = 9_500;
+
+/** Starts one web server, and stops it when the process is asked to end. */
+function start(config: Config): void {
+  const { serverName } = config;
+  const database = openDatabase({ url: config.databaseUrl, poolSize: config.databasePoolSize });
+  const stateRedis = openStateRedis(config.stateRedisUrl, (message) => {
+    console.error(`${serverName}: ${message}`);
+  });
+  let isStopping = false;
+  const server = createServer(createApp(config, { database, stateRedis, isStopping: () => isStopping }));
+  // nginx keeps idle connections for 60 s. If this end closed them first, a request could be lost in the race.
+  server.keepAliveTimeout = keepAliveMs;
+  server.headersTimeout = keepAliveMs + 1_000;
+
+  const stop = async () => {
+    if (isStopping) return;
+    isStopping = true;
+    // Whatever still hangs then is cut off with the process.
+    setTimeout(() => process.exit(0), stopMs).unref();
+    await drain(server);
+    stateRedis.disconnect();
+    await database.destroy();
+    process.exit(0);
+  };
+  process.on("SIGTERM", () => void stop());
+  process.on("SIGINT", () => void stop());
+
+  server.on("error", (error) => {
+    exitWith(`${serverName} cannot listen on ${config.host}:${config.port}: ${error.message}`);
+  });
+  server.listen(config.port, config.host, () => {
+    console.log(`${serverName} listening on ${addressOf(server)}`);
+  });
+}
+
+/** Takes no new connections, and waits for the requests under way, but not for ever. */
+function drain(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    // A connection that was busy when the server closed would stay open, idle, after its answer.
+    const closeIdle = setInterval(() => {
+      server.closeIdleConnections();
+    }, 50);
+    const cutOff = setTimeout(() => {
+      server.closeAllConnections();
+    }, drainMs);
+    server.close(() => {
+      clearInterval(closeIdle);
+      clearTimeout(cutOff);
+      resolve();
+    });
+  });
+}
+
+function addressOf(server: Server): string {
+  const address = server.address();
+  if (address === null || typeof address === "string") return String(address);
+  const host = address.family === "IPv6" ? `[${address.address}]` : address.address;
+  return `http://${host}:${address.port}`;
+}
+
+function exitWith(message: string): never {
+  console.error(message);
+  process.exit(1);
+}
+
+try {
+  start(readConfig(process.env));
+} catch (error) {
+  if (!(error instanceof ConfigError)) throw error;
+  exitWith(error.message);
+}

@@ -1,0 +1,28 @@
+type Code =
+  | "cross-site"
+  | "invalid-input"
+  | "not-found"
+  | "not-signed-in"
+  | "sessions-unavailable"
+  | "unsupported-media-type"
+  | "wrong-credentials";
+
+/** A request that is answered with an error on purpose: its status, a stable code, and a sentence for people. */
+export class RequestError extends Error {
+  readonly status: number;
+  readonly code: Code;
+  readonly fields: Readonly<Record<string, string>> | undefined;
+
+  constructor(
+    status: number,
+    code: Code,
+    message: string,
+    { fields, cause }: { fields?: Readonly<Record<string, string>>; cause?: unknown } = {},
+  ) {
+    super(message, { cause });
+    this.name = "RequestError";
+    this.status = status;
+    this.code = code;
+    this.fields = fields;
+  }
+}

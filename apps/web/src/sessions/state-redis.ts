@@ -1,0 +1,35 @@
+import { Redis } from "ioredis";
+
+/**
+ * Opens the connection to the state Redis. It reconnects for ever, but no command waits for that: without a connection
+ * a command fails at once, and with a silent one after a second, so that an outage is an error page and not a hanging one.
+ * `report` hears when Redis is lost and when it is back, once each.
+ */
+export function openStateRedis(url: string, report: (message: string) => void): Redis {
+  const client = new Redis(url, {
+    protocol: 2,
+    connectTimeout: 1_000,
+    commandTimeout: 1_000,
+    // A peer that went silent keeps the socket open: without this, only TCP would notice, minutes later.
+    socketTimeout: 5_000,
+    enableOfflineQueue: false,
+    // A command that was sent when the connection broke may have run, so it is not sent again.
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    retryStrategy: (attempt) => Math.min(attempt * 50, 1_000),
+  });
+  reportChanges(client, report);
+  return client;
+}
+
+function reportChanges(client: Redis, report: (message: string) => void): void {
+  let isReachable = true;
+  client.on("error", (error) => {
+    if (isReachable) report(`The state Redis cannot be reached: ${error.message}`);
+    isReachable = false;
+  });
+  client.on("ready", () => {
+    if (!isReachable) report("The state Redis is reachable again.");
+    isReachable = true;
+  });
+}
