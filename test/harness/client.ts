@@ -11,6 +11,8 @@ type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
 export interface RequestOptions {
   readonly json?: unknown;
+  /** A body as it is; its type is up to `headers`. */
+  readonly text?: string;
   readonly form?: Readonly<Record<string, string>>;
   readonly headers?: Readonly<Record<string, string>>;
 }
@@ -57,16 +59,17 @@ export class Client {
     return signed.slice("s:".length, signed.lastIndexOf("."));
   }
 
-  async request(method: Method, url: string, { json, form, headers }: RequestOptions = {}): Promise<Answer> {
+  async request(method: Method, url: string, { json, text, form, headers }: RequestOptions = {}): Promise<Answer> {
     const { origin, pathname, search } = new URL(url);
-    const test = supertest(origin)
-      [lowerCase(method)](pathname + search)
+    const agent = supertest(origin);
+    const test = agent[lowerCase(method)](pathname + search)
       .timeout(20_000)
       .set({ ...this.#ownHeaders(), ...headers });
-    if (json !== undefined) void test.send(json as object);
+    if (json !== undefined) void test.type("json").send(JSON.stringify(json));
+    if (text !== undefined) void test.send(text);
     if (form !== undefined) void test.type("form").send(form);
     const response = await test;
-    const head = this.#receive(response.status, response.headers as IncomingHttpHeaders);
+    const head = this.#receive(response.status, response.headers);
     return { ...head, text: response.text, body: parsedBody(head.headers, response.text) };
   }
 
@@ -150,7 +153,9 @@ function parseSetCookie(setCookie: string): { name: string; value: string; expir
   return {
     name: pair.slice(0, equals),
     value: pair.slice(equals + 1),
-    expired: attributes.some((attribute) => /^max-age=(0|-.*)$/i.test(attribute)) || (expires !== undefined && Date.parse(expires) <= Date.now()),
+    expired:
+      attributes.some((attribute) => /^max-age=(0|-.*)$/i.test(attribute)) ||
+      (expires !== undefined && Date.parse(expires) <= Date.now()),
   };
 }
 

@@ -12,6 +12,9 @@ export type SessionStack = (typeof sessionStacks)[number];
 
 export const repository = fileURLToPath(new URL("../../", import.meta.url));
 
+/** What the servers of each stack sign session cookies with. */
+export const sessionSecret = "the-secret-of-a-throwaway-stack";
+
 export interface StackOptions {
   readonly sessionStack: SessionStack;
   readonly databaseUrl: string;
@@ -81,7 +84,11 @@ async function startParts(
   const redis = new Redis(redisProcess.url, { protocol: 2 });
   // Some tests stop this Redis; ioredis connects again by itself.
   redis.on("error", () => undefined);
-  started.push({ stop: async () => { redis.disconnect(); } });
+  started.push({
+    stop: async () => {
+      redis.disconnect();
+    },
+  });
 
   const proxies = new Map<number, FaultProxy>();
   for (const number of options.proxied ?? []) {
@@ -98,8 +105,9 @@ async function startParts(
         DATABASE_URL: options.databaseUrl,
         DATABASE_POOL_SIZE: "1",
         STATE_REDIS_URL: `redis://127.0.0.1:${proxies.get(number)?.port ?? redisPort}`,
-        SESSION_SECRET: "test-secret-of-a-throwaway-stack",
+        SESSION_SECRET: sessionSecret,
         SESSION_STACK: options.sessionStack,
+        NODE_ENV: "production",
       },
       ...(options.entry === undefined ? {} : { entry: options.entry }),
     });

@@ -1,0 +1,68 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import {
+  type Anomaly,
+  cart,
+  failedSave,
+  lostUpdate,
+  redirectRace,
+  revival,
+  slowedServer,
+} from "./harness/anomalies.ts";
+import { buildMutant, type Mutation } from "./harness/mutant.ts";
+import { startSharedDatabase, startStack } from "./harness/stack.ts";
+
+const mutants: readonly { anomaly: Anomaly; rule: string; mutation: Mutation }[] = [
+  {
+    anomaly: lostUpdate,
+    rule: "a changed record is never overwritten unseen (S1)",
+    mutation: {
+      name: "lost-update",
+      file: "lua/commit.lua",
+      cut: 'if current and current ~= ARGV[1] then\n  return { "conflict", current }\nend\n',
+      instead: "",
+    },
+  },
+  {
+    anomaly: cart,
+    rule: "both appended: both stay (S2)",
+    mutation: {
+      name: "cart",
+      file: "src/merge.ts",
+      cut: "return [...theirs, ...mine.slice(base.length)];",
+      instead: "return undefined;",
+    },
+  },
+  {
+    anomaly: revival,
+    rule: "a record that is gone is never written again (S3)",
+    mutation: {
+      name: "revival",
+      file: "lua/commit.lua",
+      cut: 'if ARGV[1] ~= "" and not current then\n  return "gone"\nend\n',
+      instead: "",
+    },
+  },
+];
+
+let database: Awaited<ReturnType<typeof startSharedDatabase>>;
+beforeAll(async () => {
+  database = await startSharedDatabase();
+});
+afterAll(() => database.stop());
+
+describe("a test that guards a rule fails when the rule is taken out", () => {
+  test.for(mutants)("$mutation.name, without: $rule", async ({ anomaly, mutation }) => {
+    const stack = await startStack({
+      sessionStack: "middleware",
+      databaseUrl: database.url,
+      proxied: [slowedServer],
+      entry: await buildMutant(mutation),
+    });
+    try {
+      const { violations, detail } = await anomaly(stack);
+      expect(violations, detail).toBeGreaterThan(0);
+    } finally {
+      await stack.stop();
+    }
+  });
+});

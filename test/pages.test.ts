@@ -1,0 +1,175 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { findChromium } from "../infra/local/prerequisites.mjs";
+import { demoAccount } from "./harness/client.ts";
+import { repository, type Stack, startSharedDatabase, startStack } from "./harness/stack.ts";
+
+const screenshots = join(repository, ".lockstep/report/screenshots");
+
+let database: Awaited<ReturnType<typeof startSharedDatabase>>;
+let stack: Stack;
+let browser: Browser;
+beforeAll(async () => {
+  await mkdir(screenshots, { recursive: true });
+  database = await startSharedDatabase();
+  stack = await startStack({ sessionStack: "middleware", databaseUrl: database.url });
+  browser = await startBrowser();
+});
+afterAll(async () => {
+  await browser.close();
+  await stack.stop();
+  await database.stop();
+});
+
+async function startBrowser(): Promise<Browser> {
+  const executablePath = findChromium();
+  if (executablePath === undefined)
+    throw new Error("No Chromium was found: install it, or name one with CHROMIUM_PATH.");
+  return chromium.launch({
+    executablePath,
+    // Chromium's sandbox refuses to run as root; the other switches keep it from talking to anyone but our servers.
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+}
+
+/** Opens a browser window for `visit` and fails if anything in it went wrong: errors, refused content, missing files. */
+async function inWindow(options: BrowserContextOptions, visit: (page: Page) => Promise<void>): Promise<void> {
+  const context = await browser.newContext({ baseURL: stack.nginx, ...options });
+  const problems = watchForProblems(context);
+  try {
+    await visit(await context.newPage());
+  } finally {
+    await context.close();
+  }
+  expect(problems).toEqual([]);
+}
+
+function watchForProblems(context: BrowserContext): string[] {
+  const problems: string[] = [];
+  context.on("console", (message) => {
+    // A refusal by the Content Security Policy is such a message, too.
+    if (["error", "warning"].includes(message.type())) problems.push(message.text());
+  });
+  context.on("weberror", (error) => problems.push(String(error.error())));
+  context.on("requestfailed", (request) =>
+    problems.push(`${request.url()}: ${request.failure()?.errorText ?? "failed"}`),
+  );
+  context.on("response", (response) => {
+    const isAsset = new URL(response.url()).pathname.startsWith("/assets/");
+    if (isAsset && !response.ok()) problems.push(`${response.url()} answered ${response.status()}`);
+    // An asset answered by a web server takes a turn of the round robin, and every reload would show the same server.
+    if (isAsset && "x-served-by" in response.headers()) problems.push(`${response.url()} was not answered by nginx`);
+  });
+  return problems;
+}
+
+async function signIn(page: Page): Promise<void> {
+  await page.goto("/sign-in");
+  await page.getByLabel("Username").fill(demoAccount.username);
+  await page.getByLabel("Password").fill(demoAccount.password);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("button", { name: "Sign out" }).waitFor();
+}
+
+/** The name in the badge of the page. */
+async function answeredBy(page: Page): Promise<string> {
+  return (await page.locator(".badge .answered strong").textContent()) ?? "";
+}
+
+describe.each([
+  { scripts: "with JavaScript", javaScriptEnabled: true },
+  { scripts: "without JavaScript", javaScriptEnabled: false },
+])("in a browser $scripts", ({ scripts, javaScriptEnabled }) => {
+  test("someone signs in, edits a profile, fills a cart, and each reload shows the same from another server", async () => {
+    await inWindow({ javaScriptEnabled }, async (page) => {
+      await signIn(page);
+
+      await page.getByRole("link", { name: "Profile" }).click();
+      await page.getByRole("link", { name: "Edit profile" }).click();
+      await page.getByLabel("Name").fill(`Alice ${scripts}`);
+      await page.getByRole("button", { name: "Save" }).click();
+      await page.getByRole("heading", { name: `Alice ${scripts}` }).waitFor();
+
+      await page.getByRole("link", { name: "Cart" }).click();
+      for (const item of ["notebook", "pencil"]) {
+        await page.getByLabel("Item").fill(item);
+        await page.getByRole("button", { name: "Add to cart" }).click();
+        await page.getByText(item, { exact: true }).waitFor();
+      }
+
+      for (const path of ["/cart", "/profile"]) {
+        await page.goto(path);
+        const servers = [await answeredBy(page)];
+        for (let reload = 0; reload < 6; reload += 1) {
+          await page.reload();
+          servers.push(await answeredBy(page));
+          const shown = path === "/cart" ? ["notebook", "pencil"] : [`Alice ${scripts}`];
+          for (const text of shown) expect(await page.getByText(text, { exact: true }).isVisible()).toBe(true);
+        }
+        expect(new Set(servers.slice(0, 3)).size).toBe(3);
+        expect(servers).toEqual(servers.map((_, turn) => servers[turn % 3]));
+        const hops = await page.locator(".badge .hops li").allTextContents();
+        expect(servers.slice(-hops.length)).toEqual(hops.slice(-servers.length));
+      }
+
+      await page.getByRole("button", { name: "Sign out" }).click();
+      await page.getByRole("link", { name: "Sign in", exact: true }).waitFor();
+      await page.goto("/cart");
+      expect(new URL(page.url()).pathname).toBe("/sign-in");
+    });
+  });
+
+  test("a form that is not right comes back with what was typed and what to change", async () => {
+    await inWindow({ javaScriptEnabled }, async (page) => {
+      await page.goto("/sign-up");
+      await page.getByLabel("Username").fill("a!");
+      await page.getByLabel("Password").fill("short");
+      await page.getByRole("button", { name: "Open an account" }).click();
+      await page.locator(".message").first().waitFor();
+      expect(await page.getByLabel("Username").inputValue()).toBe("a!");
+      expect(await page.getByLabel("Password").inputValue()).toBe("");
+      expect(await page.locator(".message").count()).toBe(2);
+    });
+  });
+});
+
+describe.each([
+  { screen: "desktop", viewport: { width: 1_280, height: 800 } },
+  { screen: "mobile", viewport: { width: 390, height: 844 } },
+])("on a $screen screen", ({ screen, viewport }) => {
+  test.for(["light", "dark"] as const)("no page is wider than the screen, in %s colours", async (colorScheme) => {
+    await inWindow({ viewport, colorScheme }, async (page) => {
+      const visit = async (path: string) => {
+        await page.goto(path);
+        const overflow = await page.evaluate(
+          () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+        );
+        expect(overflow, path).toBe(0);
+        const name = path === "/" ? "home" : path.slice(1).replaceAll("/", "-");
+        await page.screenshot({ path: join(screenshots, `${name}-${screen}-${colorScheme}.png`), fullPage: true });
+      };
+      for (const path of ["/", "/sign-in", "/sign-up"]) await visit(path);
+      await signIn(page);
+      await page.goto("/cart");
+      for (const item of ["notebook", "a-very-long-item-name-without-a-single-space-that-has-to-break-somewhere-x"]) {
+        await page.getByLabel("Item").fill(item);
+        await page.getByRole("button", { name: "Add to cart" }).click();
+      }
+      await page.goto("/preferences");
+      await page.getByLabel("Key").fill("colour");
+      await page.getByLabel("Value").fill("blue");
+      await page.getByRole("button", { name: "Set", exact: true }).click();
+      for (const path of ["/cart", "/preferences", "/profile", "/profile/edit"]) await visit(path);
+    });
+  });
+});

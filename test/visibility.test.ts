@@ -1,0 +1,193 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Answer, Client, demoAccount, sessionCookiesOf, signedInClient } from "./harness/client.ts";
+import { eventually } from "./harness/eventually.ts";
+import { sessionStacks, type Stack, startSharedDatabase, startStack } from "./harness/stack.ts";
+
+let database: Awaited<ReturnType<typeof startSharedDatabase>>;
+beforeAll(async () => {
+  database = await startSharedDatabase();
+});
+afterAll(() => database.stop());
+
+/** Something that a client changes on one server, and what every server must show in the very next request. */
+interface Update {
+  readonly what: string;
+  readonly change: (client: Client, server: string, value: string) => Promise<Answer>;
+  readonly shown: (client: Client, server: string) => Promise<Answer>;
+}
+
+const updates: readonly Update[] = [
+  {
+    what: "a profile",
+    change: (client, server, value) => client.request("PATCH", `${server}/api/profile`, { json: { name: value } }),
+    shown: (client, server) => client.request("GET", `${server}/api/profile`),
+  },
+  {
+    what: "a cart",
+    change: (client, server, value) => client.request("POST", `${server}/api/cart`, { json: { item: value } }),
+    shown: (client, server) => client.request("GET", `${server}/api/cart`),
+  },
+  {
+    what: "a preference",
+    change: (client, server, value) => client.request("PUT", `${server}/api/preferences/colour`, { json: { value } }),
+    shown: (client, server) => client.request("GET", `${server}/api/preferences`),
+  },
+];
+
+/** G1: from every server to every server. */
+async function expectSeenEverywhere({ what, change, shown }: Update, stack: Stack): Promise<void> {
+  const client = await signedInClient(stack.server(1));
+  for (const [writer, writing] of stack.servers.entries()) {
+    const value = `${what} changed on web-${writer + 1} at ${Date.now()}`;
+    expectSuccess(await change(client, writing, value));
+    // The other servers first: the one that wrote is the easy one.
+    for (let step = 1; step <= stack.servers.length; step += 1) {
+      const reader = (writer + step) % stack.servers.length;
+      const answer = await shown(client, stack.server(reader + 1));
+      expect(answer.text, `read on web-${reader + 1}`).toContain(value);
+    }
+  }
+}
+
+function expectSuccess(answer: Answer): void {
+  expect(answer.status, answer.text).toBeLessThan(300);
+}
+
+describe.each(sessionStacks)("three servers on %s", (sessionStack) => {
+  let stack: Stack;
+  beforeAll(async () => {
+    stack = await startStack({ sessionStack, databaseUrl: database.url });
+  });
+  afterAll(() => stack.stop());
+
+  test.for(updates)("$what changed on one server is seen on the others in the very next request", async (update) => {
+    await expectSeenEverywhere(update, stack);
+  });
+
+  test("each server names itself in its answers", async () => {
+    const client = await signedInClient(stack.server(1));
+    for (const [index, server] of stack.servers.entries()) {
+      expect((await client.request("GET", `${server}/api/me`)).servedBy).toBe(`web-${index + 1}`);
+    }
+  });
+
+  test("nginx asks the servers in turn, and no cookie ties a client to one of them", async () => {
+    const client = await signedInClient(stack.nginx);
+    const answers: Answer[] = [];
+    for (let turn = 0; turn < 9; turn += 1) answers.push(await client.request("GET", `${stack.nginx}/api/me`));
+
+    const first = Number(answers[0]?.servedBy?.slice("web-".length));
+    expect(answers.map(({ servedBy }) => servedBy)).toEqual(
+      answers.map((_, turn) => `web-${((first - 1 + turn) % stack.servers.length) + 1}`),
+    );
+    expect(answers.flatMap(({ setCookies }) => setCookies)).toEqual([]);
+  });
+
+  test.for(updates)("$what changed through nginx is seen by each of the next requests", async ({ change, shown }) => {
+    const client = await signedInClient(stack.nginx);
+    for (let round = 0; round < 5; round += 1) {
+      const value = `through nginx, round ${round}`;
+      expectSuccess(await change(client, stack.nginx, value));
+      for (let turn = 0; turn < 3; turn += 1) expect((await shown(client, stack.nginx)).text).toContain(value);
+    }
+  });
+
+  test("signing out on one server signs out on all", async () => {
+    for (const leaving of stack.servers) {
+      const client = await signedInClient(stack.server(1));
+      // Cookies as they were before: it is the session that must be gone, not only the browser's cookie.
+      const before = client.copy();
+      for (const server of stack.servers) expect(await before.isSignedIn(server)).toBe(true);
+      const answer = await client.request("POST", `${leaving}/api/sign-out`);
+      expectSuccess(answer);
+      expect(sessionCookiesOf(answer)).toHaveLength(1);
+      expect(client.sessionId).toBeUndefined();
+      for (const server of stack.servers) expect(await before.isSignedIn(server)).toBe(false);
+    }
+  });
+
+  test("forms work without JavaScript, and each page comes from the next server", async () => {
+    const client = new Client();
+    const served: (string | undefined)[] = [];
+    const open = async (path: string) => {
+      const page = await client.request("GET", stack.nginx + path);
+      served.push(page.servedBy);
+      expect(page.status).toBe(200);
+      return page.text;
+    };
+    // The POST takes one turn of the round robin, the page that it leads to the next.
+    const submit = async (path: string, form: Record<string, string>) => {
+      const posted = await client.request("POST", stack.nginx + path, { form });
+      served.push(posted.servedBy);
+      expect(posted.status).toBe(303);
+      return open(posted.headers.location ?? "");
+    };
+
+    await open("/sign-in");
+    await submit("/sign-in", demoAccount);
+    expect(await submit("/profile/edit", { name: "Alice of the forms", bio: "Hops." })).toContain("Alice of the forms");
+    expect(await submit("/cart", { item: "ink" })).toContain("ink");
+    expect(await submit("/preferences", { key: "colour", value: "teal" })).toContain("teal");
+    for (let reload = 0; reload < 3; reload += 1) expect(await open("/cart")).toContain("ink");
+    expect(await submit("/cart/remove", { item: "ink" })).not.toContain(">ink<");
+    await submit("/sign-out", {});
+    expect((await client.request("GET", `${stack.nginx}/cart`)).headers.location).toBe("/sign-in");
+
+    expect(new Set(served.slice(0, 3)).size).toBe(3);
+    expect(served).toEqual(served.map((_, turn) => served[turn % 3]));
+  });
+
+  test("someone who signs up on one server is signed in on all", async () => {
+    const client = new Client();
+    const username = `new-on-${sessionStack}`;
+    const json = { username, password: "a long enough password" };
+    expectSuccess(await client.request("POST", `${stack.server(1)}/api/sign-up`, { json }));
+    for (const server of stack.servers) {
+      expect((await client.request("GET", `${server}/api/me`)).body).toMatchObject({ username });
+    }
+  });
+
+  test("a server that is killed and started again loses nobody's session", async () => {
+    const client = await signedInClient(stack.server(2));
+    expectSuccess(await client.request("POST", `${stack.server(2)}/api/cart`, { json: { item: "survivor" } }));
+    await stack.kill(2);
+    for (let turn = 0; turn < 6; turn += 1) {
+      expect((await client.request("GET", `${stack.nginx}/api/cart`)).body).toEqual({ items: ["survivor"] });
+    }
+    await stack.start(2);
+    expect((await client.request("GET", `${stack.server(2)}/api/cart`)).body).toEqual({ items: ["survivor"] });
+    const back = async () => (await client.request("GET", `${stack.nginx}/api/me`)).servedBy === "web-2";
+    await eventually("nginx asks the started server again", back);
+  });
+
+  test("a restart of Redis keeps the sessions", async () => {
+    const client = await signedInClient(stack.server(3));
+    expectSuccess(await client.request("POST", `${stack.server(3)}/api/cart`, { json: { item: "survivor" } }));
+    await stack.stopRedis();
+    await stack.startRedis();
+    for (const server of stack.servers) {
+      const ready = async () => (await client.request("GET", `${server}/readyz`)).status === 200;
+      await eventually("the server has found Redis again", ready);
+      expect((await client.request("GET", `${server}/api/cart`)).body).toEqual({ items: ["survivor"] });
+    }
+  });
+});
+
+describe.each(sessionStacks)("five servers on %s", (sessionStack) => {
+  let stack: Stack;
+  beforeAll(async () => {
+    stack = await startStack({ sessionStack, databaseUrl: database.url, servers: 5 });
+  });
+  afterAll(() => stack.stop());
+
+  test.for(updates)("$what changed on one server is seen on the other four", async (update) => {
+    await expectSeenEverywhere(update, stack);
+  });
+
+  test("nginx asks all five", async () => {
+    const client = await signedInClient(stack.nginx);
+    const names = new Set<string | undefined>();
+    for (let turn = 0; turn < 5; turn += 1) names.add((await client.request("GET", `${stack.nginx}/api/me`)).servedBy);
+    expect([...names].sort()).toEqual(["web-1", "web-2", "web-3", "web-4", "web-5"]);
+  });
+});
