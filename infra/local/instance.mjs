@@ -4,7 +4,12 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { signalGroup } from "./processes.mjs";
 
-/** @typedef {{ pid: number, startTime: string | undefined }} Identity a pid alone may by now be somebody else's */
+/**
+ * @typedef {object} Identity a pid alone may by now be somebody else's
+ * @property {string} name
+ * @property {number} pid
+ * @property {string | undefined} startTime
+ */
 
 /** Longer than a part takes to stop. */
 const leftoverTimeoutMs = 12_000;
@@ -14,7 +19,7 @@ const pollMs = 50;
  * Claims a folder for this process, after stopping what a killed instance left running.
  *
  * @param {string} folder
- * @returns {Promise<{ note: (part: { pid: number }) => void, release: () => void }>} `note` remembers a part, so that it
+ * @returns {Promise<{ note: (part: { name: string, pid: number }) => void, release: () => void }>} `note` remembers a part, so that it
  *   can be stopped by the next instance should this one be killed
  * @throws {Error} if another instance runs there
  */
@@ -28,19 +33,34 @@ export async function claim(folder) {
     await stopLeftovers(before.parts);
   }
   rmSync(file, { force: true });
-  const owner = identityOf(process.pid);
+  const owner = identityOf({ name: "npm run up", pid: process.pid });
   /** @type {Identity[]} */
   const parts = [];
   writeFileSync(file, JSON.stringify({ owner, parts }), { flag: "wx" });
   return {
-    note: ({ pid }) => {
-      parts.push(identityOf(pid));
+    note: (part) => {
+      parts.push(identityOf(part));
       // Renamed into place, so that nobody reads half a note.
       writeFileSync(`${file}.new`, JSON.stringify({ owner, parts }));
       renameSync(`${file}.new`, file);
     },
     release: () => rmSync(file, { force: true }),
   };
+}
+
+/**
+ * @param {number} pid
+ * @returns {string | undefined} when it started, in ticks since the boot; nothing if it has ended
+ */
+export function startTimeOf(pid) {
+  try {
+    // proc(5): the second field is the command in parentheses and may hold anything; state is the third field, the start time the 22nd.
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" ? undefined : fields[19];
+  } catch {
+    return undefined;
+  }
 }
 
 /** @param {Identity[]} parts */
@@ -52,31 +72,16 @@ async function stopLeftovers(parts) {
 }
 
 /**
- * @param {number} pid
+ * @param {{ name: string, pid: number }} process
  * @returns {Identity}
  */
-function identityOf(pid) {
-  return { pid, startTime: startTimeOf(pid) };
+function identityOf({ name, pid }) {
+  return { name, pid, startTime: startTimeOf(pid) };
 }
 
 /** @param {Identity} identity */
 function isRunning({ pid, startTime }) {
   return startTime !== undefined && startTimeOf(pid) === startTime;
-}
-
-/**
- * @param {number} pid
- * @returns {string | undefined} when it started, in ticks since the boot; nothing if it has ended
- */
-function startTimeOf(pid) {
-  try {
-    // proc(5): the second field is the command in parentheses and may hold anything; state is the third field, the start time the 22nd.
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return fields[0] === "Z" ? undefined : fields[19];
-  } catch {
-    return undefined;
-  }
 }
 
 /**

@@ -26,6 +26,18 @@ export async function prepare({ browser, signal }) {
   await buildIfChanged(signal);
 }
 
+/**
+ * Brings the machine and the repository to where containers can be tested on a Docker engine of our own.
+ *
+ * @param {AbortSignal} signal
+ * @throws {Error} saying what is missing and what to do
+ */
+export async function prepareForContainers(signal) {
+  requireNode();
+  await requireTools(["dockerd", "docker-compose", "debootstrap", "iptables", "ip"], signal);
+  await installNpmPackages(signal);
+}
+
 /** @returns {string | undefined} the path of a Chromium or Chrome that runs */
 export function findChromium() {
   const names = ["chromium", "google-chrome", "google-chrome-stable", "chromium-browser"];
@@ -46,6 +58,12 @@ const tools = {
   nginx: { find: () => findCommand("nginx"), packages: ["nginx"] },
   // Without any font a page is drawn without its text.
   chromium: { find: findChromium, packages: ["chromium", "fonts-liberation"] },
+  // Where the kernel has AppArmor, no container starts without its tools.
+  dockerd: { find: () => findCommand("dockerd"), packages: ["docker.io", "apparmor"] },
+  "docker-compose": { find: () => findCommand("docker-compose"), packages: ["docker-compose"] },
+  debootstrap: { find: () => findCommand("debootstrap"), packages: ["debootstrap"] },
+  iptables: { find: () => findCommand("iptables"), packages: ["iptables"] },
+  ip: { find: () => findCommand("ip"), packages: ["iproute2"] },
 };
 
 /**

@@ -1,0 +1,190 @@
+import { once } from "node:events";
+import { mkdtempSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { startTimeOf } from "../infra/local/instance.mjs";
+import { startRedis } from "../infra/local/parts.mjs";
+import { freePort, portInUse, type ProcessHandle, startProcess } from "../infra/local/processes.mjs";
+import { Client, signedInClient } from "./harness/client.ts";
+import { eventually } from "./harness/eventually.ts";
+import { repository } from "./harness/stack.ts";
+
+interface Part {
+  readonly name: string;
+  readonly pid: number;
+}
+
+const partNames = ["redis-state", "redis-cache", "database", "web-1", "web-2", "web-3", "nginx"];
+
+let data: string;
+let port: number;
+let webPort: number;
+let started: ProcessHandle[];
+
+beforeEach(async () => {
+  const scratch = join(repository, ".lockstep", "test");
+  mkdirSync(scratch, { recursive: true });
+  data = mkdtempSync(join(scratch, "up-"));
+  port = await freePort();
+  webPort = await freeRow(3);
+  started = [];
+});
+
+afterEach(async () => {
+  await Promise.all(started.map((up) => up.stop()));
+  rmSync(data, { recursive: true });
+});
+
+describe("npm run up", () => {
+  it("starts three servers that take turns behind nginx, and Ctrl-C ends them and nothing else", async () => {
+    const bystander = await startRedis({ role: "cache", port: await freePort(), directory: data, persistent: false });
+    started.push(bystander);
+    const up = await startUp();
+
+    const names = [];
+    for (let turn = 0; turn < 6; turn += 1) names.push(await serverBehind(port));
+    expect(names.slice(0, 3).sort()).toEqual(["web-1", "web-2", "web-3"]);
+    expect(names.slice(3)).toEqual(names.slice(0, 3));
+    for (const number of [1, 2, 3]) expect(await serverBehind(webPort + number - 1)).toBe(`web-${number}`);
+
+    const parts = partsOf();
+    expect(parts.map(({ name }) => name).sort()).toEqual([...partNames].sort());
+    process.kill(up.pid, "SIGINT");
+    expect(await up.exited).toEqual({ code: 0, signal: null });
+    expect(parts.filter(isRunning)).toEqual([]);
+    expect(await portInUse(port)).toBe(false);
+    expect(isRunning(bystander)).toBe(true);
+  });
+
+  it("keeps data and sessions between runs, and forgets them with --fresh", async () => {
+    let up = await startUp();
+    const client = await signedInClient(address());
+    await client.request("PATCH", `${address()}/api/profile`, { json: { bio: "kept on disk" } });
+    await up.stop();
+    expect(statSync(join(data, "session-secret")).mode & 0o777).toBe(0o600);
+
+    up = await startUp();
+    expect((await client.request("GET", `${address()}/api/profile`)).body).toMatchObject({ bio: "kept on disk" });
+    await up.stop();
+
+    await startUp("--fresh");
+    expect(await client.isSignedIn(address())).toBe(false);
+    const newcomer = await signedInClient(address());
+    const profile = await newcomer.request("GET", `${address()}/api/profile`);
+    expect(profile.body).not.toMatchObject({ bio: "kept on disk" });
+  });
+
+  it("refuses to start twice in one folder", async () => {
+    const up = await startUp();
+    await expect(startUp("--fresh")).rejects.toThrow(
+      `Lockstep already runs in ${data} (process ${up.pid}): stop that one first.`,
+    );
+    expect((await new Client().request("GET", `${address()}/livez`)).status).toBe(200);
+  });
+
+  it.each([
+    ["nginx", () => port, "LOCKSTEP_PORT"],
+    ["a web server", () => webPort + 1, "LOCKSTEP_WEB_PORT"],
+  ])("names the port and the variable if somebody else listens where %s should", async (_part, taken, variable) => {
+    const somebody = createServer().listen(taken(), "127.0.0.1");
+    await once(somebody, "listening");
+    const sentence = `Port ${taken()} is already in use: free it, or choose another with ${variable}.`;
+    await expect(startUp()).rejects.toThrow(sentence);
+    somebody.close();
+  });
+
+  it("says which part ended by itself, stops the others and ends with 1", async () => {
+    const up = await startUp();
+    const parts = partsOf();
+    process.kill(pidOf(parts, "web-2"), "SIGKILL");
+    expect(await up.exited).toEqual({ code: 1, signal: null });
+    expect(up.output()).toMatch(/web-2 was ended by SIGKILL\. Its last output:\n {2}web-2 listening on /);
+    expect(parts.filter(isRunning)).toEqual([]);
+  });
+
+  it("leaves nothing behind when it is killed, and starts again", async () => {
+    const up = await startUp();
+    const parts = partsOf();
+    process.kill(up.pid, "SIGKILL");
+    await up.exited;
+    await eventually("all parts have ended", () => !parts.some(isRunning));
+    await startUp();
+    expect((await new Client().request("GET", `${address()}/readyz`)).status).toBe(200);
+  });
+
+  it("stops what a killed instance left running, but no process that got its number since", async () => {
+    const leftover = await startSleeper();
+    const stranger = await startSleeper();
+    const owner = { name: "npm run up", pid: leftover.pid, startTime: "0" };
+    const parts = [identity(leftover), { ...identity(stranger), startTime: "0" }];
+    writeFileSync(join(data, "instance.json"), JSON.stringify({ owner, parts }));
+    await startUp();
+    expect(isRunning(leftover)).toBe(false);
+    expect(isRunning(stranger)).toBe(true);
+  });
+
+  it("explains an option that it does not know", async () => {
+    await expect(startUp("--frehs")).rejects.toThrow(/Unknown option: --frehs\n[^]*--fresh {6}/);
+  });
+});
+
+function address(): string {
+  return `http://localhost:${port}`;
+}
+
+async function startUp(...args: string[]): Promise<ProcessHandle> {
+  return startProcess({
+    name: "npm run up",
+    command: process.execPath,
+    args: [join(repository, "infra/local/up.mjs"), ...args],
+    env: { LOCKSTEP_PORT: `${port}`, LOCKSTEP_WEB_PORT: `${webPort}`, LOCKSTEP_DATA: data },
+    ready: new RegExp(`Lockstep is up: ${address()}\n$`),
+    onSpawn: (up) => started.push(up),
+  });
+}
+
+/** What a running instance noted of its parts. */
+function partsOf(): readonly Part[] {
+  const note = JSON.parse(readFileSync(join(data, "instance.json"), "utf8")) as { parts: Part[] };
+  expect(note.parts.every(isRunning)).toBe(true);
+  return note.parts;
+}
+
+function pidOf(parts: readonly Part[], name: string): number {
+  const part = parts.find((candidate) => candidate.name === name);
+  if (part === undefined) throw new Error(`${name} was not started.`);
+  return part.pid;
+}
+
+function isRunning({ pid }: { readonly pid: number }): boolean {
+  return startTimeOf(pid) !== undefined;
+}
+
+async function startSleeper(): Promise<ProcessHandle> {
+  return startProcess({
+    name: "sleeper",
+    command: "sleep",
+    args: ["60"],
+    ready: async () => true,
+    onSpawn: (sleeper) => started.push(sleeper),
+  });
+}
+
+function identity({ name, pid }: ProcessHandle) {
+  return { name, pid, startTime: startTimeOf(pid) };
+}
+
+/** The name of the server that answers there. */
+async function serverBehind(port: number): Promise<string | undefined> {
+  return (await new Client().request("GET", `http://localhost:${port}/livez`)).servedBy;
+}
+
+/** The first of `length` free ports in a row. */
+async function freeRow(length: number): Promise<number> {
+  return eventually("there are free ports in a row", async () => {
+    const first = await freePort();
+    for (let next = first + 1; next < first + length; next += 1) if (await portInUse(next)) return undefined;
+    return first;
+  });
+}
