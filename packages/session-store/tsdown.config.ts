@@ -7,5 +7,5 @@ export default defineConfig({
   fixedExtension: false,
   target: "node20",
   dts: { sourcemap: false },
-  noExternal: ["@lockstep/redis-kit"],
+  deps: { alwaysBundle: ["@lockstep/redis-kit"] },
 });

@@ -1,0 +1,19 @@
+/**
+ * What is known about a command that failed:
+ *
+ * - `not-sent`: it never left this process, so it has not run and will not;
+ * - `refused`: Redis answered with an error (OOM, READONLY, LOADING, …), so it has not run;
+ * - `no-reply`: it may have run, or may still.
+ */
+export type CommandFailure = "not-sent" | "refused" | "no-reply";
+
+/** A command that failed, with what is known about its effect. `cause` is the client's own error, where there is one. */
+export class CommandError extends Error {
+  override readonly name = "CommandError";
+  readonly failure: CommandFailure;
+
+  constructor(failure: CommandFailure, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.failure = failure;
+  }
+}

@@ -1,0 +1,35 @@
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import type { RedisClient } from "./client.ts";
+
+/** A Lua script and the digest that Redis knows it by. */
+export interface Script {
+  readonly text: string;
+  readonly sha1: string;
+}
+
+/** Reads a `.lua` file. Called when a module loads, so that a missing file is an error at start and not at first use. */
+export function readScript(url: URL): Script {
+  const text = readFileSync(url, "utf8");
+  return { text, sha1: createHash("sha1").update(text).digest("hex") };
+}
+
+/**
+ * Runs a script by its digest, and by its text where the server does not have it yet (new, restarted or failed over).
+ *
+ * All keys must be in one Cluster slot: they decide which node runs it.
+ */
+export async function runScript(
+  client: RedisClient,
+  script: Script,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+): Promise<unknown> {
+  try {
+    return await client.evalsha(script.sha1, keys.length, ...keys, ...args);
+  } catch (error) {
+    // NOSCRIPT means that nothing ran, so sending it again is safe.
+    if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw error;
+    return client.eval(script.text, keys.length, ...keys, ...args);
+  }
+}

@@ -1,0 +1,13 @@
+-- Records that a session was used: lengthens its record's life.
+--
+-- S3: it never creates a record. S6: it never shortens a life that another request has given it.
+--
+-- KEYS[1]  the record
+-- ARGV[1]  the life in ms
+-- returns  "touched" | "gone"
+
+if redis.call("EXISTS", KEYS[1]) == 0 then
+  return "gone"
+end
+redis.call("PEXPIRE", KEYS[1], ARGV[1], "GT")
+return "touched"

@@ -1,0 +1,151 @@
+import type { Request } from "express";
+import expressSession, { type Session, type SessionData } from "express-session";
+import { type SessionFields, fieldsOf } from "./codec.ts";
+import { mergeSessions } from "./merge.ts";
+import type { CommitResult, Sessions, TrackedSession } from "./sessions.ts";
+
+type Callback<T> = (error: unknown, value?: T) => void;
+
+const noRules = { atomicPaths: new Set<string>(), resolvers: new Map<string, never>() };
+
+/**
+ * The engine as express-session's Store: callbacks in front, and the tracker of each session kept beside its object.
+ *
+ * Both adapters stand on it: RedisStore is one for stock express-session, session() owns one.
+ */
+export class EngineStore extends expressSession.Store {
+  /** @internal */
+  protected readonly sessions: Sessions;
+  // Keyed by the object that `get` gave, or by the Session made from it; nothing is added to the user's data.
+  readonly #trackers = new WeakMap<object, TrackedSession>();
+
+  /** @internal */
+  constructor(sessions: Sessions) {
+    super();
+    this.sessions = sessions;
+  }
+
+  /**
+   * Reads a session's fields.
+   *
+   * @param sid its id
+   * @param callback given the fields, or `undefined` if there is no such session; without it the promise tells
+   */
+  override get(sid: string, callback?: Callback<SessionData | undefined>): Promise<SessionData | undefined> {
+    return settle(this.#get(sid), callback);
+  }
+
+  /**
+   * Stores a session, if it has changed (S1–S3). A plain object that did not come from {@link EngineStore.get} is stored
+   * whatever is there: outside S1 and S3.
+   *
+   * @param sid its id
+   * @param session the Session, or the object that `get` gave
+   * @param callback told when stored; without it the promise tells
+   */
+  override set(sid: string, session: SessionData, callback?: Callback<void>): Promise<void> {
+    return settle(this.#set(sid, session), callback);
+  }
+
+  /**
+   * Records that a session was used, throttled to a tenth of its idle limit (S5).
+   *
+   * @param sid its id
+   * @param session the Session, or the object that `get` gave
+   * @param callback told when recorded; without it the promise tells
+   */
+  override touch(sid: string, session: SessionData, callback?: Callback<void>): Promise<void> {
+    return settle(this.#touch(sid, session), callback);
+  }
+
+  /**
+   * Ends a session everywhere (S3).
+   *
+   * @param sid its id
+   * @param callback told when it has ended; without it the promise tells
+   */
+  override destroy(sid: string, callback?: Callback<void>): Promise<void> {
+    return settle(this.sessions.destroy(sid), callback);
+  }
+
+  /** @internal express-session makes the Session object through this. */
+  override createSession(req: Request, data: SessionData): Session & SessionData {
+    const session = super.createSession(req, data);
+    const tracker = this.#trackers.get(data);
+    if (tracker) this.#trackers.set(session, tracker);
+    return session;
+  }
+
+  /** The fields of a loaded session, tracked. @internal */
+  fieldsOf(tracker: TrackedSession): SessionData | undefined {
+    const fields = this.sessions.read(tracker) as SessionData | undefined;
+    if (fields) this.#trackers.set(fields, tracker);
+    return fields;
+  }
+
+  /** The tracker of a Session; one that has none was born in this request. @internal */
+  trackerOf(session: Session): TrackedSession {
+    const known = this.#trackers.get(session);
+    if (known) return known;
+    const tracker = this.sessions.born(session.id);
+    this.#trackers.set(session, tracker);
+    return tracker;
+  }
+
+  /** Commits a session object, which then shows what is stored. @internal */
+  async commit(tracker: TrackedSession, session: object): Promise<CommitResult["outcome"]> {
+    const result = await this.sessions.commit(tracker, session);
+    if (result.outcome === "stored" && result.merged) {
+      const { given, stored } = result.merged;
+      // The handler may have gone on changing the object while it was being stored.
+      show(session, mergeSessions(given, fieldsOf(session), stored, noRules).value);
+    }
+    return result.outcome;
+  }
+
+  async #get(sid: string): Promise<SessionData | undefined> {
+    const tracker = await this.sessions.load(sid);
+    return tracker && this.fieldsOf(tracker);
+  }
+
+  async #set(sid: string, session: SessionData): Promise<void> {
+    const tracker = isSession(session) ? this.trackerOf(session) : this.#trackers.get(session);
+    if (tracker?.id !== sid) return this.sessions.overwrite(sid, session);
+    const outcome = await this.commit(tracker, session);
+    // express-session with `resave` sets what has not changed: that is a use.
+    if (outcome === "unchanged") await this.#touch(sid, session);
+  }
+
+  async #touch(sid: string, session: SessionData): Promise<void> {
+    const tracker = this.#trackers.get(session) ?? (await this.sessions.load(sid));
+    if (tracker) await this.sessions.touch(tracker);
+  }
+}
+
+/** By its method, not its class: the app's express-session may be another copy than ours. */
+function isSession(session: object): session is Session {
+  return typeof (session as Partial<Session>).regenerate === "function";
+}
+
+/** Makes a session's object show `fields`. */
+function show(session: object, fields: SessionFields): void {
+  const target = session as Record<string, unknown>;
+  const { cookie, ...rest } = fields as { cookie: SessionFields };
+  for (const key of Object.keys(target)) if (key !== "cookie" && !Object.hasOwn(rest, key)) delete target[key];
+  Object.assign(target, rest);
+  const { expires, originalMaxAge, ...attributes } = cookie;
+  // In this order: express-session's Cookie derives originalMaxAge from expires when that is set.
+  Object.assign(target.cookie as object, attributes, { expires: expires ? new Date(expires as string) : expires });
+  Object.assign(target.cookie as object, { originalMaxAge });
+}
+
+/** A promise's outcome for a callback, once, where an exception it throws can't be taken for a failure of the work. */
+export function settle<T>(work: Promise<T>, callback: Callback<T> | undefined): Promise<T> {
+  if (!callback) return work;
+  work.then(
+    (value) => process.nextTick(callback, null, value),
+    (error: unknown) => process.nextTick(callback, error),
+  );
+  // Whoever gave a callback does not look at the promise.
+  return work.catch(() => undefined as T);
+}

@@ -1,0 +1,34 @@
+/**
+ * How long a record lives after its session was used: a tenth longer than the idle limit, because touches are throttled
+ * to a tenth of it (S5). So nobody is ended early; a session ends between 1 and 1.1 times its idle limit (S6).
+ */
+const slack = 1.1;
+
+/** What decides when a session ends. Times in ms; `now` and `created` on the wall clock. */
+export interface Lifetime {
+  readonly now: number;
+  /** When the session was born; the absolute limit counts from here, whatever happens to the session. */
+  readonly created: number;
+  /** The longest time between two uses. */
+  readonly idleMs: number;
+  /** The longest time since {@link Lifetime.created}; `undefined`: no such limit. */
+  readonly absoluteMs: number | undefined;
+}
+
+/** The life in ms that a record is given when its session is stored or touched; 0 or less: it has ended. `Infinity`: no end. */
+export function recordLifeMs(lifetime: Lifetime): number {
+  const idle = Math.ceil(lifetime.idleMs * slack);
+  if (lifetime.absoluteMs === undefined) return idle;
+  return Math.min(idle, Math.floor(lifetime.created + lifetime.absoluteMs - lifetime.now));
+}
+
+/** Whether a use of the session must be recorded, or the last recorded one is recent enough. */
+export function touchIsDue(remainingMs: number, lifetime: Lifetime): boolean {
+  // Where the absolute limit is what ends the session, a touch could add nothing.
+  return remainingMs < Math.min(lifetime.idleMs, recordLifeMs(lifetime));
+}
+
+/** When the browser should drop the cookie: with the record, but at most `maxAgeMs` from now; ISO 8601. */
+export function cookieExpires(now: number, maxAgeMs: number, remainingMs: number | undefined): string {
+  return new Date(now + Math.min(maxAgeMs, remainingMs ?? Infinity)).toISOString();
+}

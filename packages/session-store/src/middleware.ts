@@ -1,0 +1,128 @@
+import { type CipherKey, randomBytes } from "node:crypto";
+import type { Request, RequestHandler, Response } from "express";
+import type { CookieOptions } from "express-session";
+import { readCookie, sessionCookie } from "./cookie.ts";
+import type { SessionStoreError } from "./errors.ts";
+import type { SessionsOptions } from "./options.ts";
+import { RequestSession, type RequestSettings, RequestStore } from "./request-session.ts";
+import { ResponseGate } from "./response-gate.ts";
+import { type Sessions, type TrackedSession, createSessions } from "./sessions.ts";
+
+/** express-session's options, as {@link session} takes them; an engine, or its options, go with them. */
+export interface SessionOptions {
+  /** Signs the cookie. Of a list the first signs and all verify, so that a secret can be replaced. */
+  readonly secret: CipherKey | readonly CipherKey[];
+  /** The cookie's name; default `"connect.sid"`. */
+  readonly name?: string | undefined;
+  /** Another name for {@link SessionOptions.name}, as express-session has it. */
+  readonly key?: string | undefined;
+  /** The cookie's attributes, or a function that gives them for a request; default `{ path: "/", httpOnly: true }`. */
+  readonly cookie?: CookieOptions | ((request: Request) => CookieOptions) | undefined;
+  /** Makes the id of a new session; default 24 random bytes, base64url. It must be unguessable. */
+  readonly genid?: ((request: Request) => string) | undefined;
+  /** Whether to believe `X-Forwarded-Proto`; default: as Express' "trust proxy" says. */
+  readonly proxy?: boolean | undefined;
+  /**
+   * Send the cookie with each response, so that the browser keeps it as long as the session lives; default `false`. Each
+   * response then waits for one more round trip, which tells that the session is still there.
+   */
+  readonly rolling?: boolean | undefined;
+  /** Store a new session that no handler put anything into; default `false`, unlike express-session. */
+  readonly saveUninitialized?: boolean | undefined;
+  /** Accepted and without effect: a session that has not changed is never stored again, only its use is recorded. */
+  readonly resave?: boolean | undefined;
+  /** What `req.session = null` does to the stored session; default `"keep"`. */
+  readonly unset?: "destroy" | "keep" | undefined;
+  /**
+   * Answers, before it returns, a request whose session could not be stored. The handler's status, headers and body are
+   * gone by then. Default: the error's status, its `Retry-After`, and a line of text.
+   */
+  readonly onCommitError?: ((error: SessionStoreError, request: Request, response: Response) => void) | undefined;
+}
+
+/** An engine made by {@link createSessions}, or the options of one. */
+export type EngineOptions = { readonly sessions: Sessions } | SessionsOptions;
+
+/**
+ * Session middleware with the API of express-session, on Redis.
+ *
+ * Beyond express-session: concurrent changes are merged (S1, S2), a destroyed session never returns (S3), and no byte of
+ * a response leaves before its session is stored; where it can't be, the client gets an error and no cookie (S4).
+ *
+ * @param options express-session's options without `store`, and an engine or its options
+ * @returns the middleware. A session that can't be loaded is passed on as a {@link SessionStoreError}.
+ * @throws TypeError naming the first option that can't be meant
+ */
+export function session(options: SessionOptions & EngineOptions): RequestHandler {
+  const settings = resolveSettings(options);
+  const sessions = "sessions" in options ? options.sessions : createSessions(options);
+  const shared = { sessions, settings, store: new RequestStore(sessions, settings) };
+
+  return (request, response, next) => {
+    if (hasSession(request) || !isUnder(settings.cookieOptions(request).path, request)) {
+      next();
+      return;
+    }
+    const cookieId = readCookie(request, settings.name, settings.secrets);
+    const proceed = (loaded: TrackedSession | undefined) => {
+      new ResponseGate(response, new RequestSession({ request, response, cookieId }, loaded, shared));
+      next();
+    };
+    if (cookieId === undefined) proceed(undefined);
+    else sessions.load(cookieId).then(proceed, next);
+  };
+}
+
+/** Whether another session middleware was here first. Asked without looking at its session, which would make one. */
+function hasSession(request: Request): boolean {
+  const property = Object.getOwnPropertyDescriptor(request, "session");
+  return property !== undefined && (property.get !== undefined || Boolean(property.value));
+}
+
+/** A browser sends a cookie only under its path; elsewhere there is no session. */
+function isUnder(path = "/", request: Request): boolean {
+  return path === "/" || request.originalUrl.startsWith(path);
+}
+
+function resolveSettings(options: SessionOptions): RequestSettings {
+  const { cookie = {}, genid, unset } = options;
+  const name = options.name ?? options.key ?? "connect.sid";
+  const [first, ...others] = [options.secret].flat() as CipherKey[];
+  // Whoever calls from JavaScript is not held back by the types.
+  if (!first) throw new TypeError("Lockstep sessions: secret is required, to sign the cookie.");
+  if (genid !== undefined && typeof genid !== "function") {
+    throw new TypeError("Lockstep sessions: genid must be a function.");
+  }
+  if (unset !== undefined && !["destroy", "keep"].includes(unset)) {
+    throw new TypeError('Lockstep sessions: unset must be "destroy" or "keep".');
+  }
+  sessionCookie(name, "", first, {}); // throws for a name that no cookie can have
+  return {
+    name,
+    secrets: [first, ...others],
+    cookieOptions: typeof cookie === "function" ? cookie : () => cookie,
+    generateId: genid ?? (() => randomBytes(24).toString("base64url")),
+    trustProxy: options.proxy,
+    rolling: options.rolling ?? false,
+    saveUninitialized: options.saveUninitialized ?? false,
+    unsetDestroys: unset === "destroy",
+    onCommitError: options.onCommitError ?? answerCommitError,
+  };
+}
+
+const explanations: Readonly<Record<SessionStoreError["code"], string>> = {
+  UNAVAILABLE: "Your session could not be stored, so nothing was changed. Please try again.",
+  OUTCOME_UNKNOWN: "The outcome is unknown: your session may have been stored or not. Please look, and try again.",
+  CONFLICT: "Your session was changed by another request at the same time, so nothing was changed. Please try again.",
+  TOO_LARGE: "Your session has become too large, so nothing was changed.",
+  INVALID_SESSION: "Your session could not be stored, so nothing was changed.",
+};
+
+function answerCommitError(error: SessionStoreError, _request: Request, response: Response): void {
+  response.writeHead(error.status, {
+    ...error.headers,
+    "Content-Type": "text/plain; charset=utf-8",
+    "Cache-Control": "no-store",
+  });
+  response.end(`${explanations[error.code]}\n`);
+}
