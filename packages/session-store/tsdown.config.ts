@@ -6,6 +6,7 @@ export default defineConfig({
   platform: "node",
   fixedExtension: false,
   target: "node20",
-  dts: { sourcemap: false },
+  // `build`: the types of redis-kit are made first, as they are missing in a fresh clone.
+  dts: { sourcemap: false, build: true },
   deps: { alwaysBundle: ["@lockstep/redis-kit"] },
 });
