@@ -8,6 +8,8 @@ import { performance } from "node:perf_hooks";
 import { setTimeout as delay } from "node:timers/promises";
 
 const maxOutputCharacters = 64 * 1024;
+/** In messages: enough to hold a compiler's error, little enough to fit a screen. */
+const maxOutputLines = 30;
 const readyPollMs = 50;
 const defaultReadyTimeoutMs = 30_000;
 /** Longer than the ten seconds in which a web server finishes its requests. */
@@ -259,7 +261,7 @@ async function untilReady(handle, ready, timeoutMs) {
 
 /** @param {string} output */
 function describeOutput(output) {
-  const lastLines = output.trimEnd().split("\n").slice(-15).join("\n  ");
+  const lastLines = output.trimEnd().split("\n").slice(-maxOutputLines).join("\n  ");
   return lastLines === "" ? "It wrote nothing." : `Its last output:\n  ${lastLines}`;
 }
 
