@@ -2,7 +2,7 @@
  * How long a record lives after its session was used: a tenth longer than the idle limit, because touches are throttled
  * to a tenth of it (S5). So nobody is ended early; a session ends between 1 and 1.1 times its idle limit (S6).
  */
-const slack = 1.1;
+const slack = 1 / 10;
 
 /** What decides when a session ends. Times in ms; `now` and `created` on the wall clock. */
 export interface Lifetime {
@@ -17,7 +17,7 @@ export interface Lifetime {
 
 /** The life in ms that a record is given when its session is stored or touched; 0 or less: it has ended. `Infinity`: no end. */
 export function recordLifeMs(lifetime: Lifetime): number {
-  const idle = Math.ceil(lifetime.idleMs * slack);
+  const idle = Math.ceil(lifetime.idleMs + lifetime.idleMs * slack);
   if (lifetime.absoluteMs === undefined) return idle;
   return Math.min(idle, Math.floor(lifetime.created + lifetime.absoluteMs - lifetime.now));
 }

@@ -109,7 +109,7 @@ export class RequestSession implements GateKeeper {
     this.#lazily("sessionID");
   }
 
-  beforeHeaders(): Promise<void> | undefined {
+  beforeHeaders(): Promise<() => void> | undefined {
     if (!this.#lookedAt) {
       if (this.#loaded && !this.#settings.rolling) {
         void this.#sessions.touch(this.#loaded);
@@ -140,7 +140,7 @@ export class RequestSession implements GateKeeper {
   }
 
   /** The handler left a session: store it if it has changed, and give the browser its id. */
-  #settle(session: Session): Promise<void> | undefined {
+  #settle(session: Session): Promise<() => void> | undefined {
     const tracker = this.#store.trackerOf(session);
     const isNew = session.id !== this.#cookieId;
     if (isNew && !tracker.isStored && !this.#settings.saveUninitialized && isEmpty(session)) {
@@ -149,28 +149,34 @@ export class RequestSession implements GateKeeper {
     // A use: the browser's copy of the cookie, where one is sent, lives as long as the record.
     session.touch();
     if (!this.#sessions.isUnchanged(tracker, session)) {
-      return this.#store.commit(tracker, session).then((outcome) => {
-        const wanted = isNew || this.#settings.rolling || session.cookie.expires != null;
-        if (outcome !== "gone" && wanted) this.#giveCookie(session);
+      const wanted = isNew || this.#settings.rolling || session.cookie.expires != null;
+      // Made first: attributes that no cookie can have are an error before anything is stored.
+      const cookie = wanted ? this.#cookieFor(session) : undefined;
+      return this.#store.commit(tracker, session).then((outcome) => () => {
+        if (outcome !== "gone") this.#send(cookie);
       });
     }
-    if (isNew) this.#giveCookie(session);
+    if (isNew) this.#send(this.#cookieFor(session));
     else if (this.#settings.rolling) return this.#roll(session, tracker);
     else void this.#sessions.touch(tracker);
     return undefined;
   }
 
   /** S3: not without knowing that the session is alive: its cookie could overwrite that of a new sign-in. */
-  async #roll(session: Session, tracker: TrackedSession): Promise<void> {
-    if ((await this.#sessions.touch(tracker, { always: true })) === "alive") this.#giveCookie(session);
+  async #roll(session: Session, tracker: TrackedSession): Promise<() => void> {
+    const cookie = this.#cookieFor(session);
+    const state = await this.#sessions.touch(tracker, { always: true });
+    return () => {
+      if (state === "alive") this.#send(cookie);
+    };
   }
 
   /** The handler left no session. */
-  #settleWithout(): Promise<void> | undefined {
+  #settleWithout(): Promise<() => void> | undefined {
     const ended = this.#store.hasEnded(this.#request);
     const unset = (this.#request.session as Session | null | undefined) == null;
     if (this.#loaded && unset && this.#settings.unsetDestroys && !ended) {
-      return this.#sessions.destroy(this.#loaded.id).then(() => {
+      return this.#sessions.destroy(this.#loaded.id).then(() => () => {
         this.#clearCookie();
       });
     }
@@ -178,20 +184,22 @@ export class RequestSession implements GateKeeper {
     return undefined;
   }
 
-  #giveCookie(session: Session): void {
+  /** The `Set-Cookie` of a session; none for a cookie that only TLS may carry on a connection without. */
+  #cookieFor(session: Session): string | undefined {
     const { name, secrets, trustProxy } = this.#settings;
-    if (session.cookie.secure && !isSecure(this.#request, trustProxy)) return;
-    const { data } = session.cookie as unknown as { data: CookieAttributes };
-    this.#response.appendHeader("Set-Cookie", sessionCookie(name, session.id, secrets[0], data));
+    if (session.cookie.secure && !isSecure(this.#request, trustProxy)) return undefined;
+    return sessionCookie(name, session.id, secrets[0], attributesOf(session.cookie));
+  }
+
+  #send(cookie: string | undefined): void {
+    if (cookie !== undefined) this.#response.appendHeader("Set-Cookie", cookie);
   }
 
   #clearCookie(): void {
     if (this.#cookieId === undefined) return;
-    const { data } = new NewCookie(this.#settings.cookieOptions(this.#request)) as unknown as {
-      data: CookieAttributes;
-    };
-    const secure = data.secure === true || isSecure(this.#request, this.#settings.trustProxy);
-    this.#response.appendHeader("Set-Cookie", clearedCookie(this.#settings.name, { ...data, secure }));
+    const attributes = attributesOf(new NewCookie(this.#settings.cookieOptions(this.#request)));
+    const secure = isSecure(this.#request, this.#settings.trustProxy);
+    this.#send(clearedCookie(this.#settings.name, { ...attributes, secure: secure && attributes.secure !== false }));
   }
 
   /** S5: a session that no handler looks at is never parsed, and a new one not made. */
@@ -234,4 +242,8 @@ export class RequestSession implements GateKeeper {
 /** Whether nobody has put anything into a new session. */
 function isEmpty(session: Session): boolean {
   return Object.entries(session).every(([key, value]) => key === "cookie" || value === undefined);
+}
+
+function attributesOf(cookie: Session["cookie"]): CookieAttributes {
+  return (cookie as unknown as { data: CookieAttributes }).data;
 }

@@ -1,5 +1,6 @@
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import type { Readable } from "node:stream";
 
 /** How much of a body may wait for the headers, in bytes. Whoever heeds `write`'s `false` never comes near it. */
 const maxHeldBytes = 16 * 1024 * 1024;
@@ -7,10 +8,10 @@ const maxHeldBytes = 16 * 1024 * 1024;
 /** What a response waits for. */
 export interface GateKeeper {
   /**
-   * Asked once, when the headers are about to leave. A promise holds the response until it is fulfilled; the keeper may
-   * set headers until then.
+   * Asked once, when the headers are about to leave; it may add some. A promise holds the response until it is fulfilled;
+   * its value is then called to add headers, since none can be set while the response is held.
    */
-  beforeHeaders(): Promise<void> | undefined;
+  beforeHeaders(): Promise<() => void> | undefined;
   /** Asked when a response whose headers have left (a stream) is about to end. */
   beforeEnd(): Promise<void> | undefined;
   /** Answers instead, before it returns, when the promise of `beforeHeaders` was rejected. All headers are gone. */
@@ -85,7 +86,7 @@ export class ResponseGate {
     // Node's own complaint about the argument, while nothing has happened yet.
     if (this.#state === "passed" || (name === "write" && !isChunk(args[0]))) return this.#call(name, args);
 
-    const wait = this.#keeper.beforeHeaders();
+    const wait = ask(() => this.#keeper.beforeHeaders());
     if (!wait) {
       this.#state = "passed";
       return this.#call(name, args);
@@ -100,8 +101,9 @@ export class ResponseGate {
       Object.assign(this.#response, { statusCode, statusMessage });
     };
     wait.then(
-      () => {
+      (addHeaders) => {
         reopen();
+        addHeaders();
         this.#release();
         letSocketGo();
       },
@@ -156,18 +158,21 @@ export class ResponseGate {
     const held = this.#take();
     for (const name of response.getHeaderNames()) response.removeHeader(name);
     response.statusMessage = "";
-    this.#state = "passed";
+    // As if its end were held already: the answer passes, and the session that could not be stored is not stored after all.
+    this.#state = "ending";
     this.#keeper.refuse(error);
     if (!response.finished) response.destroy(error instanceof Error ? error : undefined);
     this.#state = "refused";
     for (const { name, args } of held) this.#drop(name, args);
+    // What was piped here is unpiped when the refusal is out: let it run dry, or it would stay open for ever.
+    response.on("unpipe", (source: Readable) => source.resume());
   }
 
   /** The end of a response whose headers have left. */
   #end(args: unknown[]): unknown {
     const response = this.#response;
     if (response.finished) return this.#call("end", args);
-    const wait = this.#keeper.beforeEnd();
+    const wait = ask(() => this.#keeper.beforeEnd());
     if (!wait) return this.#call("end", args);
     this.#state = "ending";
     response.finished = true;
@@ -203,6 +208,15 @@ export class ResponseGate {
 
   #call(name: MethodName, args: unknown[]): unknown {
     return this.#real[name].apply(this.#response, args);
+  }
+}
+
+/** The keeper's answer. If it throws, that is a refusal too: the handler that sends is not to blame, and could not help. */
+function ask<T>(question: () => Promise<T> | undefined): Promise<T> | undefined {
+  try {
+    return question();
+  } catch (error) {
+    return Promise.reject(error instanceof Error ? error : new Error(String(error)));
   }
 }
 

@@ -1,0 +1,100 @@
+import expressSession from "express-session";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { Codec, CorruptRecord, fieldsOf } from "../src/codec.ts";
+
+const codec = new Codec(JSON);
+const cookie = { originalMaxAge: 60_000, expires: "2030-01-01T00:00:00.000Z", httpOnly: true, path: "/" };
+const meta = { v: 1, created: 1_700_000_000_000, write: "w-1" } as const;
+
+describe("the record", () => {
+  it("gives back what was stored, for any JSON", () => {
+    fc.assert(
+      fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (data) => {
+        const stored = JSON.parse(JSON.stringify({ ...data, cookie })) as Record<string, unknown>;
+        if ("__proto__" in data && Object.hasOwn(data, "__proto__")) return;
+        Reflect.deleteProperty(stored, "__lockstep");
+        expect(codec.decode(codec.encode(stored, meta))).toEqual({ fields: stored, meta });
+      }),
+    );
+  });
+
+  it("keeps empty lists, empty objects and large numbers as they are", () => {
+    const fields = { cookie, list: [], object: {}, large: 2 ** 53, fraction: 0.1, nothing: null };
+    expect(codec.decode(codec.encode(fields, meta)).fields).toEqual(fields);
+  });
+
+  it("tells the head of its own texts without parsing the rest", () => {
+    const text = codec.encode({ cookie, data: 1 }, meta);
+    expect(codec.head(`${text.slice(0, -1)} this is not JSON`)).toEqual({
+      created: meta.created,
+      originalMaxAge: 60_000,
+    });
+    const open = codec.encode({ cookie: { ...cookie, originalMaxAge: null } }, meta);
+    expect(codec.head(open)).toEqual({ created: meta.created, originalMaxAge: null });
+  });
+
+  it("tells the head of texts that connect-redis wrote", () => {
+    expect(codec.head(JSON.stringify({ cookie, data: 1 }))).toEqual({ created: undefined, originalMaxAge: 60_000 });
+  });
+
+  it("hides its metadata, and only that", () => {
+    expect(Object.keys(codec.decode(codec.encode({ cookie, a: 1 }, meta)).fields)).toEqual(["cookie", "a"]);
+  });
+});
+
+describe("S11: a record that can't be used", () => {
+  it.each([
+    ["not JSON", "{"],
+    ["cut short", codec.encode({ cookie, data: "x" }, meta).slice(0, -3)],
+    ["not an object", "[]"],
+    ["null", "null"],
+    ["without a cookie", '{"a":1}'],
+    ["with a cookie that is none", '{"cookie":"x"}'],
+    ["with __proto__", '{"cookie":{},"a":{"__proto__":{"x":1}}}'],
+    ["with __proto__ in disguise", String.raw`{"cookie":{},"a":{"\u005f_proto__":{"x":1}}}`],
+    ["from a newer version", '{"__lockstep":{"v":2},"cookie":{}}'],
+    ["with damaged metadata", '{"__lockstep":{"v":1,"created":"x"},"cookie":{}}'],
+  ])("is told apart: %s", (_name, text) => {
+    expect(() => codec.decode(text)).toThrow(CorruptRecord);
+  });
+
+  it("is not one that only holds the words", () => {
+    const fields = { cookie, note: 'the key "__proto__" is special \\u005f' };
+    expect(codec.decode(codec.encode(fields, meta)).fields).toEqual(fields);
+  });
+
+  it("is never written", () => {
+    const poisoned = { cookie, form: JSON.parse('{"__proto__":{"admin":true}}') as unknown };
+    expect(() => codec.encode(poisoned, meta)).toThrow(TypeError);
+  });
+});
+
+describe("S1: whether a session has changed", () => {
+  const session = { cookie, a: { b: [1] }, c: "x" };
+  const text = codec.encode(session, meta);
+  const head = { meta, expires: cookie.expires };
+
+  it("is decided without the moving expiry of its cookie", () => {
+    const later = { ...session, cookie: { ...cookie, expires: "2031-01-01T00:00:00.000Z" } };
+    expect(codec.holds(text, head, later)).toBe(true);
+  });
+
+  it("includes maxAge and the cookie's attributes", () => {
+    expect(codec.holds(text, head, { ...session, cookie: { ...cookie, originalMaxAge: 1 } })).toBe(false);
+    expect(codec.holds(text, head, { ...session, cookie: { ...cookie, sameSite: "strict" } })).toBe(false);
+  });
+
+  it("is decided by content, not by order or spacing", () => {
+    const spaced = JSON.stringify({ c: "x", a: { b: [1] }, cookie }, null, 2);
+    expect(codec.holds(spaced, { meta: undefined, expires: cookie.expires }, session)).toBe(true);
+    expect(codec.holds(spaced, { meta: undefined, expires: cookie.expires }, { ...session, c: "y" })).toBe(false);
+  });
+});
+
+it("the fields of a live session hold its cookie as data, with its expiry", () => {
+  const Cookie = expressSession.Cookie as unknown as new (options: object) => object;
+  const fields = fieldsOf({ cookie: new Cookie({ maxAge: 1_000 }), a: 1 });
+  expect(fields).toMatchObject({ a: 1, cookie: { originalMaxAge: 1_000, httpOnly: true, path: "/" } });
+  expect((fields.cookie as { expires: unknown }).expires).toBeInstanceOf(Date);
+});

@@ -1,0 +1,406 @@
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { Redis } from "ioredis";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { type SessionEvent, type SessionsOptions, SessionStoreError, createSessions, sum } from "../src/index.ts";
+import type { TrackedSession } from "../src/sessions.ts";
+import { intercept, testClient, uniquePrefix } from "./harness/redis.ts";
+
+const client = testClient();
+const cookie = { originalMaxAge: 60_000, expires: null, httpOnly: true, path: "/" };
+
+function engine(options: Partial<SessionsOptions> = {}) {
+  const prefix = uniquePrefix();
+  const events: SessionEvent[] = [];
+  const sessions = createSessions({ client, prefix, ids: "plain", onEvent: (event) => events.push(event), ...options });
+  const load = async (id: string) => {
+    const tracked = await sessions.load(id);
+    if (!tracked) throw new Error("there is no such session");
+    return { tracked, fields: sessions.read(tracked) ?? {} };
+  };
+  const create = (id: string, data: object) => sessions.commit(sessions.born(id), { cookie, ...data });
+  const data = async (id: string) => {
+    const { cookie: _cookie, ...rest } = (await load(id)).fields;
+    return rest;
+  };
+  return { sessions, prefix, events, load, create, data };
+}
+
+async function failure(work: Promise<unknown>): Promise<SessionStoreError> {
+  const error: unknown = await work.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (!(error instanceof SessionStoreError)) throw new Error("it did not fail as it should", { cause: error });
+  return error;
+}
+
+describe("S1, S2: concurrent commits", () => {
+  it("changes to different parts of one session all survive", async () => {
+    const { load, create, data, sessions, events } = engine();
+    await create("a", { kept: 0 });
+    const requests = await Promise.all(Array.from({ length: 30 }, () => load("a")));
+    await Promise.all(
+      requests.map(({ tracked, fields }, index) => sessions.commit(tracked, { ...fields, [`key${index}`]: index })),
+    );
+    expect(Object.keys(await data("a"))).toHaveLength(31);
+    expect(events.filter(({ type }) => type === "merged")).toHaveLength(29);
+    expect(sessions.counts()).toMatchObject({ merged: 29, conflicts: 0 });
+  });
+
+  it("merge between engines, as between servers", async () => {
+    const prefix = uniquePrefix();
+    const servers = [engine({ prefix }), engine({ prefix }), engine({ prefix })];
+    await servers[0]?.create("a", { cart: [] });
+    await Promise.all(
+      servers.flatMap(({ load, sessions }, server) =>
+        Array.from({ length: 20 }, async (_, item) => {
+          const { tracked, fields } = await load("a");
+          await sessions.commit(tracked, { ...fields, cart: [...(fields.cart as string[]), `${server}-${item}`] });
+        }),
+      ),
+    );
+    const cart = (await servers[0]?.data("a"))?.cart as string[];
+    expect(new Set(cart).size).toBe(60);
+    expect(cart).toHaveLength(60);
+  });
+
+  it("the committer learns what was stored", async () => {
+    const { load, create, sessions } = engine();
+    await create("a", { n: 1 });
+    const [one, two] = [await load("a"), await load("a")];
+    await sessions.commit(one.tracked, { ...one.fields, mine: 1 });
+    const result = await sessions.commit(two.tracked, { ...two.fields, theirs: 2 });
+    expect(result).toMatchObject({ outcome: "stored", merged: { stored: { n: 1, mine: 1, theirs: 2 } } });
+  });
+
+  it("where both changed the same value the later wins, and is counted by its path", async () => {
+    const { load, create, data, sessions, events } = engine();
+    await create("a", { n: 1 });
+    const [one, two] = [await load("a"), await load("a")];
+    await sessions.commit(one.tracked, { ...one.fields, n: 2 });
+    await sessions.commit(two.tracked, { ...two.fields, n: 3 });
+    expect(await data("a")).toEqual({ n: 3 });
+    expect(events).toEqual([{ type: "merged", conflicts: ["/n"] }]);
+    expect(sessions.counts().conflicts).toBe(1);
+  });
+
+  it('with conflict "reject" the later commit fails, and nothing of it is stored', async () => {
+    const { load, create, data, sessions } = engine({ conflict: "reject" });
+    await create("a", { n: 1 });
+    const [one, two] = [await load("a"), await load("a")];
+    await sessions.commit(one.tracked, { ...one.fields, n: 2 });
+    const error = await failure(sessions.commit(two.tracked, { ...two.fields, n: 3, more: 1 }));
+    expect(error).toMatchObject({ code: "CONFLICT", status: 409 });
+    expect(error.message).toContain("/n");
+    // The loser still builds on what it had loaded, so trying again can't overwrite the winner either.
+    expect((await failure(sessions.commit(two.tracked, { ...two.fields, n: 3 }))).code).toBe("CONFLICT");
+    expect(await data("a")).toEqual({ n: 2 });
+  });
+
+  it("a resolver decides for its path", async () => {
+    const { load, create, data, sessions } = engine({ resolve: { "/visits": sum } });
+    await create("a", { visits: 1 });
+    const requests = await Promise.all([load("a"), load("a"), load("a")]);
+    await Promise.all(requests.map(({ tracked, fields }) => sessions.commit(tracked, { ...fields, visits: 2 })));
+    expect(await data("a")).toEqual({ visits: 4 });
+  });
+
+  it("an unchanged session is not written", async () => {
+    const { load, create, sessions, prefix } = engine();
+    await create("a", { n: 1 });
+    const before = await client.get(`${prefix}a`);
+    const { tracked, fields } = await load("a");
+    expect(sessions.isUnchanged(tracked, fields)).toBe(true);
+    expect(await sessions.commit(tracked, fields)).toEqual({ outcome: "unchanged" });
+    expect(await client.get(`${prefix}a`)).toBe(before);
+  });
+
+  it("a value set and set back in one request is unchanged", async () => {
+    const { load, create, sessions } = engine();
+    await create("a", { n: 1 });
+    const { tracked, fields } = await load("a");
+    await sessions.commit(tracked, { ...fields, n: 2 });
+    expect(sessions.isUnchanged(tracked, { ...fields, n: 2 })).toBe(true);
+    expect(sessions.isUnchanged(tracked, fields)).toBe(false);
+  });
+
+  it("a commit that is sent twice is stored once: a resent command finds its own work", async () => {
+    const { create, data, prefix } = engine();
+    await create("a", { cart: ["cup"] });
+    const twice = intercept(client, async (send) => {
+      await send();
+      return send();
+    });
+    const resending = engine({ client: twice, prefix });
+    const { tracked, fields } = await resending.load("a");
+    await resending.sessions.commit(tracked, { ...fields, cart: ["cup", "pen"] });
+    await resending.create("b", { n: 1 });
+    expect(await data("a")).toEqual({ cart: ["cup", "pen"] });
+    expect(await data("b")).toEqual({ n: 1 });
+    expect(resending.events).toEqual([]);
+  });
+
+  it("a commit of unknown outcome that did arrive is not applied again when it is tried again", async () => {
+    const { create, data, prefix } = engine();
+    await create("a", { cart: [] });
+    const late = intercept(client, async (send) => {
+      await send();
+      await new Promise(() => undefined);
+    });
+    const { tracked, fields } = await engine({ prefix }).load("a");
+    const cart = { ...fields, cart: ["pen"] };
+    const error = await failure(engine({ client: late, prefix, commandDeadlineMs: 50 }).sessions.commit(tracked, cart));
+    expect(error.code).toBe("OUTCOME_UNKNOWN");
+    await engine({ prefix }).sessions.commit(tracked, { ...cart, more: 1 });
+    expect(await data("a")).toEqual({ cart: ["pen"], more: 1 });
+  });
+
+  it("a change of maxAge alone is stored", async () => {
+    const { load, create, sessions, prefix } = engine();
+    await create("a", {});
+    const { tracked, fields } = await load("a");
+    await sessions.commit(tracked, { ...fields, cookie: { ...cookie, originalMaxAge: 600_000 } });
+    expect(await client.pttl(`${prefix}a`)).toBeGreaterThan(600_000);
+  });
+});
+
+describe("S3: gone is gone", () => {
+  it("a commit of a session that was destroyed meanwhile stores nothing", async () => {
+    const { load, create, sessions, prefix, events } = engine();
+    await create("a", { n: 1 });
+    const { tracked, fields } = await load("a");
+    await sessions.destroy("a");
+    expect(await sessions.commit(tracked, { ...fields, n: 2 })).toEqual({ outcome: "gone" });
+    expect(await client.exists(`${prefix}a`)).toBe(0);
+    expect(events).toEqual([{ type: "gone" }]);
+  });
+
+  it("a touch creates nothing", async () => {
+    const { load, create, sessions, prefix } = engine();
+    await create("a", {});
+    const { tracked } = await load("a");
+    await sessions.destroy("a");
+    expect(await sessions.touch(tracked, { always: true })).toBe("gone");
+    expect(await client.exists(`${prefix}a`)).toBe(0);
+  });
+
+  it("a session that is born does not replace another with its id", async () => {
+    const { create, data } = engine();
+    await create("a", { n: 1 });
+    expect((await failure(create("a", { n: 2 }))).code).toBe("CONFLICT");
+    expect(await data("a")).toEqual({ n: 1 });
+  });
+
+  it("two saves of a session born in one request are one creation and one change", async () => {
+    const { sessions, data } = engine();
+    const tracked = sessions.born("a");
+    const results = await Promise.all([
+      sessions.commit(tracked, { cookie, n: 1 }),
+      sessions.commit(tracked, { cookie, n: 2 }),
+    ]);
+    expect(results).toEqual([{ outcome: "stored" }, { outcome: "stored" }]);
+    expect(await data("a")).toEqual({ n: 2 });
+  });
+});
+
+describe("S5, S6: life", () => {
+  const remaining = (prefix: string) => client.pttl(`${prefix}a`);
+
+  it("a record lives for its maxAge and a tenth", async () => {
+    const { create, prefix } = engine();
+    await create("a", {});
+    expect(await remaining(prefix)).toSatisfy((ms: number) => ms > 65_000 && ms <= 66_000);
+  });
+
+  it("without maxAge it lives for idleMs and a tenth", async () => {
+    const { sessions, prefix } = engine({ idleMs: 10_000 });
+    await sessions.commit(sessions.born("a"), { cookie: { ...cookie, originalMaxAge: null } });
+    expect(await remaining(prefix)).toSatisfy((ms: number) => ms > 10_000 && ms <= 11_000);
+  });
+
+  it("a touch is sent only when the last one is a tenth of the idle limit old", async () => {
+    const { create, load, sessions, prefix } = engine();
+    await create("a", {});
+    expect(await sessions.touch((await load("a")).tracked)).toBe("unknown");
+    await client.pexpire(`${prefix}a`, 59_000);
+    expect(await sessions.touch((await load("a")).tracked)).toBe("alive");
+    expect(await remaining(prefix)).toBeGreaterThan(65_000);
+  });
+
+  it("a touch never shortens the life that another request gave", async () => {
+    const { create, load, sessions, prefix } = engine();
+    await create("a", {});
+    const { tracked } = await load("a");
+    await client.pexpire(`${prefix}a`, 900_000);
+    await sessions.touch(tracked, { always: true });
+    expect(await remaining(prefix)).toBeGreaterThan(800_000);
+  });
+
+  it("a touch does not rewrite the text", async () => {
+    const { create, load, sessions, prefix } = engine();
+    await create("a", {});
+    const before = await client.get(`${prefix}a`);
+    await sessions.touch((await load("a")).tracked, { always: true });
+    expect(await client.get(`${prefix}a`)).toBe(before);
+  });
+
+  it("the absolute limit survives commits, and ends the session", async () => {
+    const { create, load, sessions, prefix } = engine({ absoluteMs: 5_000 });
+    await create("a", {});
+    const { tracked, fields } = await load("a");
+    await sessions.commit(tracked, { ...fields, n: 1 });
+    expect(await remaining(prefix)).toBeLessThanOrEqual(5_000);
+    const expired = createSessions({ client, prefix, ids: "plain", absoluteMs: 1 });
+    expect(await expired.load("a")).toBeUndefined();
+  });
+
+  it("Infinity never ends, and 0 ends at once", async () => {
+    const { create, prefix } = engine({ idleMs: (fields) => (fields.end ? 0 : Infinity) });
+    await create("a", {});
+    expect(await remaining(prefix)).toBe(-1);
+    const other = engine({ idleMs: (fields) => (fields.end ? 0 : Infinity), prefix });
+    const { tracked, fields } = await other.load("a");
+    await other.sessions.commit(tracked, { ...fields, end: true });
+    expect(await client.exists(`${prefix}a`)).toBe(0);
+  });
+
+  it("the cookie's expiry is rebuilt from the record's remaining life", async () => {
+    const { create, load, prefix } = engine();
+    await create("a", {});
+    await client.pexpire(`${prefix}a`, 30_000);
+    const { expires } = (await load("a")).fields.cookie as { expires: string };
+    expect(new Date(expires).getTime() - Date.now()).toSatisfy((ms: number) => ms > 28_000 && ms <= 30_000);
+  });
+
+  it("reading costs one command", async () => {
+    const { create, sessions } = engine();
+    await create("a", { large: "x".repeat(10_000) });
+    const calls = async () => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await client.info("commandstats"))?.[1]);
+    const before = await calls();
+    await sessions.load("a");
+    expect((await calls()) - before).toBe(1);
+  });
+});
+
+describe("S11: what can't be used", () => {
+  it("a corrupt record is no session, is counted, and stays for inspection", async () => {
+    const { sessions, prefix } = engine();
+    await client.set(`${prefix}a`, '{"broken', "PX", 60_000);
+    const tracked = (await sessions.load("a")) as TrackedSession;
+    expect(sessions.read(tracked)).toBeUndefined();
+    expect(await sessions.touch(tracked)).toBe("unknown");
+    expect(sessions.counts().corrupt).toBe(2);
+    expect(await client.get(`${prefix}a`)).toBe('{"broken');
+  });
+
+  it.each(["", "x".repeat(513), "a{b}", "}"])("an id that no session can have reads nothing: %j", async (id) => {
+    const { sessions } = engine();
+    expect(await sessions.load(id)).toBeUndefined();
+    expect((await failure(sessions.commit(sessions.born(id), { cookie }))).code).toBe("INVALID_SESSION");
+  });
+
+  it("a session that is too large is refused, and what was stored stays", async () => {
+    const { create, load, data, sessions } = engine({ maxBytes: 500 });
+    await create("a", { n: 1 });
+    const { tracked, fields } = await load("a");
+    const error = await failure(sessions.commit(tracked, { ...fields, large: "é".repeat(250) }));
+    expect(error.code).toBe("TOO_LARGE");
+    expect(await data("a")).toEqual({ n: 1 });
+  });
+
+  it("a session that can't be serialised is refused", async () => {
+    const { sessions } = engine();
+    const circular: Record<string, unknown> = { cookie };
+    circular.self = circular;
+    expect((await failure(sessions.commit(sessions.born("a"), circular))).code).toBe("INVALID_SESSION");
+    expect((await failure(sessions.commit(sessions.born("a"), { cookie, n: 1n }))).code).toBe("INVALID_SESSION");
+  });
+
+  it.each([
+    [{ client: {} }, "client"],
+    [{ ids: "hash" }, "ids"],
+    [{ idleMs: 0 }, "idleMs"],
+    [{ idleMs: Number.NaN }, "idleMs"],
+    [{ absoluteMs: -1 }, "absoluteMs"],
+    [{ commandDeadlineMs: Number.POSITIVE_INFINITY }, "commandDeadlineMs"],
+    [{ conflict: "later" }, "conflict"],
+    [{ atomicPaths: ["cart"] }, "cart"],
+  ])("a mistaken option is a TypeError that names it: %o", (options, name) => {
+    const mistaken = { client, ...options } as SessionsOptions;
+    expect(() => createSessions(mistaken)).toThrow(TypeError);
+    expect(() => createSessions(mistaken)).toThrow(name);
+  });
+});
+
+describe("G9: ids in Redis", () => {
+  it("a hashed id stands nowhere in Redis", async () => {
+    const { sessions, prefix } = engine({ ids: "hashed" });
+    await sessions.commit(sessions.born("the-secret-id"), { cookie, n: 1 });
+    const keys = await client.keys(`${prefix}*`);
+    expect(keys).toEqual([expect.stringMatching(/:h:[\w-]{43}$/)]);
+    expect(await client.get(keys[0] ?? "")).not.toContain("the-secret-id");
+    expect(await sessions.load("the-secret-id")).toBeDefined();
+    expect(await sessions.load(keys[0]?.split(":h:")[1] ?? "")).toBeUndefined();
+  });
+});
+
+describe("S10: Redis fails", () => {
+  it("a server that does not answer costs the deadline, and no more", async () => {
+    const silent = createServer(() => undefined);
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    const port = (silent.address() as AddressInfo).port;
+    const deaf = new Redis({
+      port,
+      host: "127.0.0.1",
+      enableReadyCheck: false,
+      retryStrategy: () => null,
+      protocol: 2,
+    });
+    deaf.on("error", () => undefined);
+    onTestFinished(() => {
+      deaf.disconnect();
+      silent.close();
+    });
+    const { sessions } = engine({ client: deaf, commandDeadlineMs: 100 });
+    const startedAt = performance.now();
+    expect(await failure(sessions.load("a"))).toMatchObject({
+      code: "UNAVAILABLE",
+      status: 503,
+      headers: { "Retry-After": "1" },
+    });
+    expect((await failure(sessions.commit(sessions.born("b"), { cookie }))).code).toBe("OUTCOME_UNKNOWN");
+    expect((await failure(sessions.destroy("c"))).code).toBe("OUTCOME_UNKNOWN");
+    expect(performance.now() - startedAt).toBeLessThan(2_000);
+    expect(sessions.counts()["commit-failed"]).toBe(1);
+  });
+
+  it("a client that is not connected is not asked", async () => {
+    const gone = new Redis({ port: 1, host: "127.0.0.1", lazyConnect: true, retryStrategy: () => null, protocol: 2 });
+    gone.on("error", () => undefined);
+    await gone.connect().catch(() => undefined);
+    const { sessions } = engine({ client: gone });
+    const error = await failure(sessions.commit(sessions.born("a"), { cookie }));
+    expect(error.code).toBe("UNAVAILABLE");
+    expect(error.message).toContain("not connected");
+  });
+
+  it("a command that Redis refuses was not run, and the message holds no value", async () => {
+    const { sessions, prefix } = engine();
+    await client.rpush(`${prefix}secret-id`, "not a string");
+    const error = await failure(sessions.load("secret-id"));
+    expect(error).toMatchObject({ code: "UNAVAILABLE" });
+    expect(error.message).toContain("WRONGTYPE");
+    expect(error.message).not.toContain("secret-id");
+    expect((await failure(sessions.commit(sessions.born("secret-id"), { cookie }))).code).toBe("UNAVAILABLE");
+  });
+
+  it("a touch that fails is reported, and nothing is thrown", async () => {
+    const { create, load, prefix } = engine();
+    await create("a", {});
+    const { tracked } = await load("a");
+    const broken = engine({ client: intercept(client, () => Promise.reject(new Error("the line is cut"))), prefix });
+    expect(await broken.sessions.touch(tracked, { always: true })).toBe("unknown");
+    expect(broken.events).toEqual([{ type: "touch-failed", error: expect.any(SessionStoreError) as Error }]);
+  });
+});
