@@ -59,7 +59,8 @@ export class Codec {
    * @throws TypeError where the serializer can't write it, or a key is named `__proto__`
    */
   encode(fields: SessionFields, meta: RecordMeta | undefined): string {
-    const { cookie, ...rest } = fields;
+    // A handler that uses our name is not heard: it would overwrite when the session was born.
+    const { cookie, [reserved]: _ours, ...rest } = fields;
     const text = this.#serializer.stringify({ ...(meta && { [reserved]: meta }), cookie, ...rest });
     if (hasPrototypeKey(text, fields)) throw new TypeError('A session can\'t hold a key named "__proto__".');
     return text;
