@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import express, { Router, type Express, type RequestHandler } from "express";
+import express, { Router, type Express, type Request, type RequestHandler, type Response } from "express";
 import helmet from "helmet";
 import { accountsApi } from "./accounts/accounts-api.ts";
 import { accountsPages } from "./accounts/accounts-pages.tsx";
@@ -17,6 +17,7 @@ import { refuseCrossSite } from "./requests/cross-site.ts";
 import { apiErrors, notFound } from "./requests/error-answer.ts";
 import { servedBy } from "./servers/served-by.ts";
 import { serversPages } from "./servers/servers-pages.tsx";
+import { sessionFailure } from "./sessions/session-failure.ts";
 import { sessionStack } from "./sessions/session-stack.ts";
 import { errorPages } from "./views/error-pages.tsx";
 import { pageSender, type SendPage } from "./views/send-page.tsx";
@@ -37,7 +38,14 @@ export function createApp(config: Config, parts: Parts): Express {
 
   app.use(neverStored, refuseCrossSite(config.publicOrigins));
   // Before the body is read: a client that sends it slowly keeps its session loaded meanwhile, as any slow work would.
-  app.use(sessionStack({ stack: config.sessionStack, client: parts.stateRedis, secrets: config.sessionSecrets }));
+  app.use(
+    sessionStack({
+      stack: config.sessionStack,
+      client: parts.stateRedis,
+      secrets: config.sessionSecrets,
+      onCommitError: answerUnsaved(config.serverName, sendPage),
+    }),
+  );
   app.use("/api", jsonBody, api(parts.database), notFound, apiErrors);
   app.use(formBody, pages(config.serverName, parts.database, sendPage), notFound);
   app.use(errorPages(sendPage));
@@ -58,6 +66,18 @@ function pages(serverName: string, database: Database, sendPage: SendPage): Rout
   );
 }
 
+/** Answers for a handler whose session could not be stored. That took its headers too, so they are set again. */
+function answerUnsaved(serverName: string, sendPage: SendPage) {
+  const headers = [servedBy(serverName), securityHeaders, neverStored];
+  const answerPage = errorPages(sendPage);
+  return (error: Error, req: Request, res: Response) => {
+    const done = () => undefined;
+    for (const setHeaders of headers) void setHeaders(req, res, done);
+    const answer = req.originalUrl.startsWith("/api/") ? apiErrors : answerPage;
+    void answer(sessionFailure(error), req, res, done);
+  };
+}
+
 /** Nothing but this site's own files: no inline script or style, no framing. */
 const securityHeaders: RequestHandler = helmet({
   contentSecurityPolicy: {
@@ -71,6 +91,7 @@ const securityHeaders: RequestHandler = helmet({
       frameAncestors: ["'none'"],
     },
   },
+  xFrameOptions: { action: "deny" },
   // helmet's own choice, no-referrer, makes browsers send `Origin: null` with our forms: the cross-site rule needs it.
   referrerPolicy: { policy: "same-origin" },
 });

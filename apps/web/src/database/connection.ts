@@ -1,14 +1,12 @@
 import { Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient } from "kysely";
 import pg from "pg";
+import { RequestError } from "../requests/request-error.ts";
 import type { Database } from "./tables.ts";
 
 /** The database could not be reached or did not answer in time; a statement under way may or may not have run. */
-export class DatabaseUnavailable extends Error {
-  readonly status = 503;
-  readonly code = "database-unavailable";
-
+export class DatabaseUnavailable extends RequestError {
   constructor(cause: unknown) {
-    super("The database does not answer.", { cause });
+    super(503, "database-unavailable", "The database does not answer. Try again in a moment.", { cause });
     this.name = "DatabaseUnavailable";
   }
 }

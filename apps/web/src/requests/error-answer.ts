@@ -56,8 +56,9 @@ function statusOf(error: unknown): number {
   return typeof status === "number" && status >= 400 && status <= 599 ? status : 500;
 }
 
-/** An outage is one line, since each request meets it; anything else is a mistake, and its stack is needed. */
-function logFailure(error: unknown, req: Request): void {
-  const isOutage = statusOf(error) === 503;
-  console.error(`${req.method} ${req.baseUrl}${req.path} failed:`, isOutage ? reasonsOf(error) : error);
+/** Logs a request that failed. An outage is one line, since each request meets it; any other error comes with its stack. */
+export function logFailure(error: unknown, req: Request): void {
+  const isOutage = error instanceof Error && statusOf(error) === 503;
+  const reason = isOutage ? reasonsOf(error.cause ?? error) : error;
+  console.error(`${req.method} ${req.baseUrl}${req.path} failed:`, reason);
 }

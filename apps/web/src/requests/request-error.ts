@@ -1,8 +1,10 @@
 type Code =
   | "cross-site"
+  | "database-unavailable"
   | "invalid-input"
   | "not-found"
   | "not-signed-in"
+  | "outcome-unknown"
   | "sessions-unavailable"
   | "unsupported-media-type"
   | "wrong-credentials";

@@ -1,10 +1,11 @@
 import { session, RedisStore } from "@lockstep/session-store";
 import { RedisStore as ConnectRedis } from "connect-redis";
-import type { RequestHandler } from "express";
+import type { Request, RequestHandler, Response } from "express";
 import expressSession from "express-session";
 import type { Redis } from "ioredis";
 import type { Config } from "../config.ts";
-import { sessionsUnavailable } from "./sessions-unavailable.ts";
+import { logFailure } from "../requests/error-answer.ts";
+import { sessionFailure } from "./session-failure.ts";
 
 const dayMs = 24 * 60 * 60 * 1_000;
 
@@ -15,14 +16,19 @@ export const sessionCookie = { name: "lockstep.sid", httpOnly: true, sameSite: "
  * The ladder: the same sessions on three stacks, chosen by SESSION_STACK. No handler knows which one it runs on.
  * A request whose session cannot be loaded is answered with 503 on each of them.
  */
-export function sessionStack({ stack, client, secrets }: StackOptions): RequestHandler {
-  const load = chooseStack({ stack, client, secrets });
+export function sessionStack(options: StackOptions): RequestHandler {
+  const load = chooseStack(options);
   return (req, res, next) => {
     const loaded = (error?: unknown) => {
+      // express-session tells that a save failed by a second call, when the answer that promised it has left.
+      if (res.headersSent) {
+        logFailure(sessionFailure(error), req);
+        return;
+      }
       // express-session goes on without `req.session` while its store reports that it is disconnected.
       const hasSession = (req as Partial<typeof req>).session !== undefined;
       if (error == null && hasSession) next();
-      else next(sessionsUnavailable(error));
+      else next(sessionFailure(error));
     };
     return load(req, res, loaded);
   };
@@ -32,9 +38,11 @@ interface StackOptions {
   readonly stack: Config["sessionStack"];
   readonly client: Redis;
   readonly secrets: string[];
+  /** Answers in the handler's place if the session could not be stored; only `session()` finds out in time. */
+  readonly onCommitError: (error: Error, req: Request, res: Response) => void;
 }
 
-function chooseStack({ stack, client, secrets }: StackOptions): RequestHandler {
+function chooseStack({ stack, client, secrets, onCommitError }: StackOptions): RequestHandler {
   const { name, ...cookie } = sessionCookie;
   const options = {
     name,
@@ -49,6 +57,6 @@ function chooseStack({ stack, client, secrets }: StackOptions): RequestHandler {
     case "store":
       return expressSession({ ...options, store: new RedisStore({ client }) });
     case "middleware":
-      return session({ ...options, client });
+      return session({ ...options, client, onCommitError });
   }
 }

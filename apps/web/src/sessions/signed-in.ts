@@ -4,7 +4,7 @@ import type { Account } from "../accounts/accounts.ts";
 import type { Preferences } from "../preferences/preferences.ts";
 import { RequestError } from "../requests/request-error.ts";
 import { sessionCookie } from "./session-stack.ts";
-import { sessionsUnavailable } from "./sessions-unavailable.ts";
+import { sessionFailure } from "./session-failure.ts";
 
 declare module "express-session" {
   /** What a signed-in session holds. The profile is not in it: it is read from the database. */
@@ -54,7 +54,7 @@ function settled(start: (done: (error?: unknown) => void) => void): Promise<void
   return new Promise((resolve, reject) => {
     start((error) => {
       if (error == null) resolve();
-      else reject(sessionsUnavailable(error));
+      else reject(sessionFailure(error));
     });
   });
 }

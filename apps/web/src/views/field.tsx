@@ -30,14 +30,14 @@ export function Field({ name, label, kind = "line", value = "", messages = {}, h
           {hint}
         </p>
       )}
-      {kind === "line" && <input type="text" value={value} autoCapitalize="off" {...control} />}
-      {kind === "lines" && <textarea rows={5} value={value} {...control} />}
-      {kind === "secret" && <input type="password" {...control} />}
       {message && (
         <p class="message" id={`${name}-message`}>
           {message}
         </p>
       )}
+      {kind === "line" && <input type="text" value={value} autoCapitalize="off" {...control} />}
+      {kind === "lines" && <textarea rows={5} value={value} {...control} />}
+      {kind === "secret" && <input type="password" {...control} />}
     </div>
   );
 }

@@ -45,7 +45,7 @@ export function Layout(props: LayoutProps) {
           <p>
             Session stack: <strong>{props.sessionStack}</strong>
           </p>
-          <p>Three servers, one notebook. Every page says who answered it.</p>
+          <p>Several servers, one notebook. Every page says who answered it.</p>
         </footer>
       </body>
     </html>

@@ -1,0 +1,17 @@
+import { SessionStoreError } from "@lockstep/session-store";
+import { RequestError } from "../requests/request-error.ts";
+
+/**
+ * What a client is told when its session could not be loaded, started, stored or ended. Whoever changed something must
+ * know when it may have happened all the same. A conflict, or a session too large, is no outage.
+ */
+export function sessionFailure(cause: unknown): Error {
+  const isUnknown = cause instanceof SessionStoreError && cause.code === "OUTCOME_UNKNOWN";
+  if (isUnknown) {
+    const message = "It is not known whether your change was stored. Look before you try again.";
+    return new RequestError(503, "outcome-unknown", message, { cause });
+  }
+  if (cause instanceof SessionStoreError && cause.code !== "UNAVAILABLE") return cause;
+  const message = "Sessions cannot be reached right now. Try again in a moment.";
+  return new RequestError(503, "sessions-unavailable", message, { cause });
+}
