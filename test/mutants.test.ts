@@ -42,6 +42,30 @@ const mutants: readonly { anomaly: Anomaly; rule: string; mutation: Mutation }[]
       instead: "",
     },
   },
+  {
+    anomaly: redirectRace,
+    rule: "headers wait for the commit (S4)",
+    mutation: {
+      name: "redirect-race",
+      file: "src/request-session.ts",
+      cut: `return this.#store.commit(tracker, session).then((outcome) => () => {
+        if (outcome !== "gone") this.#send(cookie);
+      });`,
+      instead: `this.#send(cookie);
+      this.#store.commit(tracker, session).catch(() => undefined);
+      return undefined;`,
+    },
+  },
+  {
+    anomaly: failedSave,
+    rule: "a failed commit replaces the handler's answer (S4)",
+    mutation: {
+      name: "failed-save",
+      file: "src/response-gate.ts",
+      cut: "this.#refuse(error);",
+      instead: "this.#release();",
+    },
+  },
 ];
 
 let database: Awaited<ReturnType<typeof startSharedDatabase>>;
