@@ -45,6 +45,7 @@ async function startBrowser(): Promise<Browser> {
 /** Opens a browser window for `visit` and fails if anything in it went wrong: errors, refused content, missing files. */
 async function inWindow(options: BrowserContextOptions, visit: (page: Page) => Promise<void>): Promise<void> {
   const context = await browser.newContext({ baseURL: stack.nginx, ...options });
+  context.setDefaultTimeout(15_000);
   const problems = watchForProblems(context);
   try {
     await visit(await context.newPage());
@@ -83,6 +84,21 @@ async function signIn(page: Page): Promise<void> {
   await page.getByLabel("Password").fill(demoAccount.password);
   await page.getByRole("button", { name: "Sign in" }).click();
   await page.getByRole("button", { name: "Sign out" }).waitFor();
+}
+
+/** Gives the pages of the session something to show, a word that is hard to break among it. */
+async function fillSession(page: Page): Promise<void> {
+  await page.goto("/cart");
+  for (const item of ["notebook", "a-very-long-item-name-without-a-single-space-that-has-to-break-somewhere"]) {
+    await page.getByLabel("Item").fill(item);
+    await page.getByRole("button", { name: "Add to cart" }).click();
+    await page.getByText(item, { exact: true }).waitFor();
+  }
+  await page.goto("/preferences");
+  await page.getByLabel("Key").fill("colour");
+  await page.getByLabel("Value").fill("blue");
+  await page.getByRole("button", { name: "Set", exact: true }).click();
+  await page.getByText("colour", { exact: true }).waitFor();
 }
 
 /** The name in the badge of the page. */
@@ -154,28 +170,24 @@ describe.each([
 ])("on a $screen screen", ({ screen, viewport }) => {
   test.for(["light", "dark"] as const)("no page is wider than the screen, in %s colours", async (colorScheme) => {
     await inWindow({ viewport, colorScheme }, async (page) => {
-      const visit = async (path: string) => {
-        await page.goto(path);
+      const look = async (name: string) => {
         const overflow = await page.evaluate(
           () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
         );
-        expect(overflow, path).toBe(0);
-        const name = path === "/" ? "home" : path.slice(1).replaceAll("/", "-");
+        expect(overflow, name).toBe(0);
         await page.screenshot({ path: join(screenshots, `${name}-${screen}-${colorScheme}.png`), fullPage: true });
       };
-      for (const path of ["/", "/sign-in", "/sign-up"]) await visit(path);
+      const visit = async (path: string) => {
+        await page.goto(path);
+        await look(path === "/" ? "home" : path.slice(1).replaceAll("/", "-"));
+      };
+      for (const path of ["/", "/sign-in", "/sign-up", "/no-such-page"]) await visit(path);
+      await page.goto("/sign-up");
+      await page.getByRole("button", { name: "Open an account" }).click();
+      await page.locator(".message").first().waitFor();
+      await look("sign-up-refused");
       await signIn(page);
-      await page.goto("/cart");
-      for (const item of ["notebook", "a-very-long-item-name-without-a-single-space-that-has-to-break-somewhere-x"]) {
-        await page.getByLabel("Item").fill(item);
-        await page.getByRole("button", { name: "Add to cart" }).click();
-        await page.getByText(item, { exact: true }).waitFor();
-      }
-      await page.goto("/preferences");
-      await page.getByLabel("Key").fill("colour");
-      await page.getByLabel("Value").fill("blue");
-      await page.getByRole("button", { name: "Set", exact: true }).click();
-      await page.getByText("colour", { exact: true }).waitFor();
+      await fillSession(page);
       for (const path of ["/cart", "/preferences", "/profile", "/profile/edit"]) await visit(path);
     });
   });

@@ -39,7 +39,7 @@ export class CommandWatch {
 }
 
 /** The keys under which the three stacks keep the session of `client`: connect-redis' and the hashed one. */
-export function sessionKeys(client: Client): readonly string[] {
+function sessionKeys(client: Client): readonly string[] {
   const id = client.sessionId;
   if (id === undefined) throw new Error("This client has no session.");
   return [`sess:${id}`, `sess:h:${createHash("sha256").update(id).digest("base64url")}`];
