@@ -37,20 +37,22 @@ module.exports = {
     {
       name: "the-engine-knows-no-adapter",
       severity: "error",
-      from: { path: inSessionStore("sessions|save-queue") },
-      to: { path: inSessionStore("middleware|redis-store|response-gate|session-facade|cookie") },
+      from: { path: inSessionStore("sessions|records|save-queue") },
+      to: { path: inSessionStore("middleware|request-session|response-gate|engine-store|redis-store|cookie") },
     },
     {
       name: "rules-are-pure",
       comment: "merge, codec and expiry take clock and randomness as arguments and do no I/O",
       severity: "error",
       from: { path: inSessionStore("merge|codec|expiry|json") },
-      to: { path: inSessionStore("sessions|scripts|middleware|redis-store|response-gate|session-facade|cookie") },
+      to: {
+        path: inSessionStore("sessions|records|scripts|options|middleware|request-session|engine-store|redis-store"),
+      },
     },
     {
-      name: "only-the-engine-calls-scripts",
+      name: "only-records-calls-scripts",
       severity: "error",
-      from: { path: "^packages/session-store/src/", pathNot: inSessionStore("sessions") },
+      from: { path: "^packages/session-store/src/", pathNot: inSessionStore("records") },
       to: { path: inSessionStore("scripts") },
     },
     { name: "nothing-unresolvable", severity: "error", from: {}, to: { couldNotResolve: true } },
@@ -60,6 +62,10 @@ module.exports = {
     tsConfig: { fileName: "tsconfig.base.json" },
     doNotFollow: { path: "node_modules" },
     exclude: { path: "(^|/)(dist|\\.tsbuild|\\.lockstep)/" },
-    enhancedResolveOptions: { exportsFields: ["exports"], conditionNames: ["import", "types", "node", "default"], extensions: [".ts", ".tsx", ".mjs", ".js", ".cjs"] },
+    enhancedResolveOptions: {
+      exportsFields: ["exports"],
+      conditionNames: ["import", "types", "node", "default"],
+      extensions: [".ts", ".tsx", ".mjs", ".js", ".cjs"],
+    },
   },
 };

@@ -15,12 +15,12 @@ export function withDeadline<T>(
     }, options.deadlineMs);
     work.then(
       (value) => {
-        if (late) return options.onLate();
+        if (late) return void options.onLate();
         clearTimeout(timer);
         resolve(value);
       },
       (error: unknown) => {
-        if (late) return options.onLate();
+        if (late) return void options.onLate();
         clearTimeout(timer);
         reject(error instanceof Error ? error : new Error(String(error)));
       },

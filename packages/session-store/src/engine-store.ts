@@ -4,7 +4,8 @@ import { type SessionFields, fieldsOf } from "./codec.ts";
 import { mergeSessions } from "./merge.ts";
 import type { CommitResult, Sessions, TrackedSession } from "./sessions.ts";
 
-type Callback<T> = (error: unknown, value?: T) => void;
+/** Called once with an error, or with `null` and the outcome. */
+export type StoreCallback<T> = (error: unknown, value?: T) => void;
 
 const noRules = { atomicPaths: new Set<string>(), resolvers: new Map<string, never>() };
 
@@ -31,19 +32,19 @@ export class EngineStore extends expressSession.Store {
    * @param sid its id
    * @param callback given the fields, or `undefined` if there is no such session; without it the promise tells
    */
-  override get(sid: string, callback?: Callback<SessionData | undefined>): Promise<SessionData | undefined> {
+  override get(sid: string, callback?: StoreCallback<SessionData | undefined>): Promise<SessionData | undefined> {
     return settle(this.#get(sid), callback);
   }
 
   /**
-   * Stores a session, if it has changed (S1–S3). A plain object that did not come from {@link EngineStore.get} is stored
-   * whatever is there: outside S1 and S3.
+   * Stores a session, if it has changed (S1–S3). A plain object that did not come from `get` is stored whatever is
+   * there: outside S1 and S3.
    *
    * @param sid its id
    * @param session the Session, or the object that `get` gave
    * @param callback told when stored; without it the promise tells
    */
-  override set(sid: string, session: SessionData, callback?: Callback<void>): Promise<void> {
+  override set(sid: string, session: SessionData, callback?: StoreCallback<void>): Promise<void> {
     return settle(this.#set(sid, session), callback);
   }
 
@@ -54,7 +55,7 @@ export class EngineStore extends expressSession.Store {
    * @param session the Session, or the object that `get` gave
    * @param callback told when recorded; without it the promise tells
    */
-  override touch(sid: string, session: SessionData, callback?: Callback<void>): Promise<void> {
+  override touch(sid: string, session: SessionData, callback?: StoreCallback<void>): Promise<void> {
     return settle(this.#touch(sid, session), callback);
   }
 
@@ -64,7 +65,7 @@ export class EngineStore extends expressSession.Store {
    * @param sid its id
    * @param callback told when it has ended; without it the promise tells
    */
-  override destroy(sid: string, callback?: Callback<void>): Promise<void> {
+  override destroy(sid: string, callback?: StoreCallback<void>): Promise<void> {
     return settle(this.sessions.destroy(sid), callback);
   }
 
@@ -94,13 +95,10 @@ export class EngineStore extends expressSession.Store {
 
   /** Commits a session object, which then shows what is stored. @internal */
   async commit(tracker: TrackedSession, session: object): Promise<CommitResult["outcome"]> {
-    const result = await this.sessions.commit(tracker, session);
-    if (result.outcome === "stored" && result.merged) {
-      const { given, stored } = result.merged;
-      // The handler may have gone on changing the object while it was being stored.
-      show(session, mergeSessions(given, fieldsOf(session), stored, noRules).value);
-    }
-    return result.outcome;
+    const { outcome, given, merged } = await this.sessions.commit(tracker, session);
+    // The handler may have gone on changing the object while it was being stored.
+    if (given && merged) show(session, mergeSessions(given, fieldsOf(session), merged, noRules).value);
+    return outcome;
   }
 
   async #get(sid: string): Promise<SessionData | undefined> {
@@ -131,7 +129,8 @@ function isSession(session: object): session is Session {
 function show(session: object, fields: SessionFields): void {
   const target = session as Record<string, unknown>;
   const { cookie, ...rest } = fields as { cookie: SessionFields };
-  for (const key of Object.keys(target)) if (key !== "cookie" && !Object.hasOwn(rest, key)) delete target[key];
+  for (const key of Object.keys(target))
+    if (key !== "cookie" && !Object.hasOwn(rest, key)) Reflect.deleteProperty(target, key);
   Object.assign(target, rest);
   const { expires, originalMaxAge, ...attributes } = cookie;
   // In this order: express-session's Cookie derives originalMaxAge from expires when that is set.
@@ -140,7 +139,7 @@ function show(session: object, fields: SessionFields): void {
 }
 
 /** A promise's outcome for a callback, once, where an exception it throws can't be taken for a failure of the work. */
-export function settle<T>(work: Promise<T>, callback: Callback<T> | undefined): Promise<T> {
+export function settle<T>(work: Promise<T>, callback: StoreCallback<T> | undefined): Promise<T> {
   if (!callback) return work;
   work.then(
     (value) => process.nextTick(callback, null, value),

@@ -21,6 +21,7 @@ const statusOf: Readonly<Record<SessionStoreErrorCode, number>> = {
 
 /** A failed operation on a session. Its message never holds a session id, a secret or a value. */
 export class SessionStoreError extends Error {
+  /** The name that stack traces show. */
   override readonly name = "SessionStoreError";
   /** What went wrong, for programs. */
   readonly code: SessionStoreErrorCode;

@@ -1,15 +1,35 @@
+/** Concurrent changes of one session were merged (S2). */
+export interface MergedEvent {
+  /** Tells it from other events. */
+  readonly type: "merged";
+  /** JSON Pointers of the values that both had changed, so that the later commit's replaced the earlier's. */
+  readonly conflicts: readonly string[];
+}
+
+/** A change to a session that had gone meanwhile was dropped (S3). */
+export interface GoneEvent {
+  /** Tells it from other events. */
+  readonly type: "gone";
+}
+
+/** A record could not be used; the request went on without it (S11). */
+export interface CorruptEvent {
+  /** Tells it from other events. */
+  readonly type: "corrupt";
+  /** What is wrong with the record. */
+  readonly reason: string;
+}
+
+/** A change could not be stored, or may not have been; or a use could not be recorded, so that the session may end early. */
+export interface FailedEvent {
+  /** Tells it from other events. */
+  readonly type: "commit-failed" | "touch-failed";
+  /** What happened. */
+  readonly error: Error;
+}
+
 /** Something a session went through that no handler sees (G10). No event holds an id or a value. */
-export type SessionEvent =
-  /** Concurrent changes were merged. `conflicts`: JSON Pointers of values that both had changed, so that the later won. */
-  | { readonly type: "merged"; readonly conflicts: readonly string[] }
-  /** A change to a session that had gone meanwhile was dropped (S3). */
-  | { readonly type: "gone" }
-  /** A record could not be used; the request went on without it. `reason`: what is wrong with it. */
-  | { readonly type: "corrupt"; readonly reason: string }
-  /** A use could not be recorded; the session may end earlier than its idle limit. */
-  | { readonly type: "touch-failed"; readonly error: Error }
-  /** A change could not be stored, or may not have been. */
-  | { readonly type: "commit-failed"; readonly error: Error };
+export type SessionEvent = MergedEvent | GoneEvent | CorruptEvent | FailedEvent;
 
 /** How often each {@link SessionEvent} has happened; `conflicts` counts the values, not the merges. */
 export type SessionCounts = Readonly<Record<SessionEvent["type"] | "conflicts", number>>;

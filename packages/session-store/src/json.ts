@@ -1,11 +1,3 @@
-/** A value that JSON can hold. */
-export type Json = null | boolean | number | string | Json[] | JsonObject;
-
-/** An object as `JSON.parse` makes it. */
-export interface JsonObject {
-  [key: string]: Json;
-}
-
 /** Whether a value is a plain object: what JSON calls an object, not an array, a date or an instance of a class. */
 export function isPlainObject(value: unknown): value is Record<string, unknown> {
   if (typeof value !== "object" || value === null) return false;

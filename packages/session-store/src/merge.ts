@@ -93,9 +93,9 @@ function mergeValue(sides: Sides<unknown>): unknown {
  * taken for the same default made twice.
  */
 function mergeAppends(base: unknown, mine: unknown, theirs: unknown): unknown[] | undefined {
-  if (!Array.isArray(mine) || !Array.isArray(theirs)) return undefined;
+  if (!isList(mine) || !isList(theirs)) return undefined;
   if (base === undefined) return isDeepStrictEqual(mine, theirs) ? mine : [...theirs, ...mine];
-  if (!Array.isArray(base) || !startsWith(mine, base) || !startsWith(theirs, base)) return undefined;
+  if (!isList(base) || !startsWith(mine, base) || !startsWith(theirs, base)) return undefined;
   return [...theirs, ...mine.slice(base.length)];
 }
 
@@ -137,5 +137,9 @@ function number(value: unknown): number {
 }
 
 function list(value: unknown): unknown[] {
-  return Array.isArray(value) ? value : [];
+  return isList(value) ? value : [];
+}
+
+function isList(value: unknown): value is unknown[] {
+  return Array.isArray(value);
 }

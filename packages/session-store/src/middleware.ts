@@ -40,8 +40,11 @@ export interface SessionOptions {
   readonly onCommitError?: ((error: SessionStoreError, request: Request, response: Response) => void) | undefined;
 }
 
-/** An engine made by {@link createSessions}, or the options of one. */
-export type EngineOptions = { readonly sessions: Sessions } | SessionsOptions;
+/** An engine made elsewhere, to be shared. */
+export interface SharedEngine {
+  /** What {@link createSessions} gave. */
+  readonly sessions: Sessions;
+}
 
 /**
  * Session middleware with the API of express-session, on Redis.
@@ -53,7 +56,7 @@ export type EngineOptions = { readonly sessions: Sessions } | SessionsOptions;
  * @returns the middleware. A session that can't be loaded is passed on as a {@link SessionStoreError}.
  * @throws TypeError naming the first option that can't be meant
  */
-export function session(options: SessionOptions & EngineOptions): RequestHandler {
+export function session(options: SessionOptions & (SessionsOptions | SharedEngine)): RequestHandler {
   const settings = resolveSettings(options);
   const sessions = "sessions" in options ? options.sessions : createSessions(options);
   const shared = { sessions, settings, store: new RequestStore(sessions, settings) };
@@ -87,7 +90,7 @@ function isUnder(path = "/", request: Request): boolean {
 function resolveSettings(options: SessionOptions): RequestSettings {
   const { cookie = {}, genid, unset } = options;
   const name = options.name ?? options.key ?? "connect.sid";
-  const [first, ...others] = [options.secret].flat() as CipherKey[];
+  const [first, ...others] = [options.secret as CipherKey | CipherKey[]].flat();
   // Whoever calls from JavaScript is not held back by the types.
   if (!first) throw new TypeError("Lockstep sessions: secret is required, to sign the cookie.");
   if (genid !== undefined && typeof genid !== "function") {

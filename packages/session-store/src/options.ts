@@ -69,12 +69,14 @@ const defaultIdleMs = 86_400_000;
 export function resolveOptions(options: SessionsOptions): ResolvedOptions {
   const { client, prefix = defaultPrefix, ids = "hashed", idleMs = defaultIdleMs, conflict = "merge" } = options;
   // Whoever calls from JavaScript, or from a `.env`, is not held back by the types.
-  require("client must be an ioredis client", typeof (client as Partial<RedisClient> | undefined)?.evalsha ===
-    "function");
-  require("prefix must be a string", typeof prefix === "string");
-  require('ids must be "hashed" or "plain"', ["hashed", "plain"].includes(ids));
-  require('conflict must be "merge" or "reject"', ["merge", "reject"].includes(conflict));
-  if (typeof idleMs !== "function") require("idleMs must be above 0", idleMs > 0);
+  demand(
+    "client must be an ioredis client",
+    typeof (client as Partial<RedisClient> | undefined)?.evalsha === "function",
+  );
+  demand("prefix must be a string", typeof prefix === "string");
+  demand('ids must be "hashed" or "plain"', ["hashed", "plain"].includes(ids));
+  demand('conflict must be "merge" or "reject"', ["merge", "reject"].includes(conflict));
+  if (typeof idleMs !== "function") demand("idleMs must be above 0", idleMs > 0);
   return {
     client,
     prefix,
@@ -94,16 +96,16 @@ export function resolveOptions(options: SessionsOptions): ResolvedOptions {
   };
 }
 
-function require(rule: string, kept: boolean): void {
+function demand(rule: string, kept: boolean): void {
   if (!kept) throw new TypeError(`Lockstep sessions: ${rule}.`);
 }
 
 function positive(name: string, value: number): number {
-  require(`${name} must be a positive number`, Number.isFinite(value) && value > 0);
+  demand(`${name} must be a positive number`, Number.isFinite(value) && value > 0);
   return value;
 }
 
 function pointer(path: string): string {
-  require(`${JSON.stringify(path)} is not a JSON Pointer: it must start with "/"`, path.startsWith("/"));
+  demand(`${JSON.stringify(path)} is not a JSON Pointer: it must start with "/"`, path.startsWith("/"));
   return path;
 }

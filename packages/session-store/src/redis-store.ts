@@ -1,6 +1,6 @@
 import type { SessionData } from "express-session";
 import type { Serializer } from "./codec.ts";
-import { EngineStore, settle } from "./engine-store.ts";
+import { EngineStore, type StoreCallback, settle } from "./engine-store.ts";
 import type { SessionsOptions } from "./options.ts";
 import { Sessions } from "./sessions.ts";
 
@@ -42,7 +42,7 @@ export class RedisStore extends EngineStore {
     this.#disableTouch = disableTouch;
   }
 
-  override touch(sid: string, session: SessionData, callback?: (error: unknown) => void): Promise<void> {
+  override touch(sid: string, session: SessionData, callback?: StoreCallback<void>): Promise<void> {
     return this.#disableTouch ? settle(Promise.resolve(), callback) : super.touch(sid, session, callback);
   }
 
@@ -51,7 +51,7 @@ export class RedisStore extends EngineStore {
    *
    * @param callback given the sessions; without it the promise tells
    */
-  override all(callback?: (error: unknown, sessions?: SessionData[]) => void): Promise<SessionData[]> {
+  override all(callback?: StoreCallback<SessionData[]>): Promise<SessionData[]> {
     return settle(this.#all(), callback);
   }
 
@@ -60,7 +60,7 @@ export class RedisStore extends EngineStore {
    *
    * @param callback given the number; without it the promise tells
    */
-  override length(callback?: (error: unknown, length?: number) => void): Promise<number> {
+  override length(callback?: StoreCallback<number>): Promise<number> {
     return settle(
       this.#names().then((names) => names.length),
       callback,
@@ -72,7 +72,7 @@ export class RedisStore extends EngineStore {
    *
    * @param callback given the ids; without it the promise tells
    */
-  ids(callback?: (error: unknown, ids?: string[]) => void): Promise<string[]> {
+  ids(callback?: StoreCallback<string[]>): Promise<string[]> {
     return settle(this.#names(), callback);
   }
 
@@ -81,7 +81,7 @@ export class RedisStore extends EngineStore {
    *
    * @param callback told when done; without it the promise tells
    */
-  override clear(callback?: (error: unknown) => void): Promise<void> {
+  override clear(callback?: StoreCallback<void>): Promise<void> {
     return settle(this.sessions.clear(this.#scanCount), callback);
   }
 

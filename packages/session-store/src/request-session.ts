@@ -149,7 +149,8 @@ export class RequestSession implements GateKeeper {
     // A use: the browser's copy of the cookie, where one is sent, lives as long as the record.
     session.touch();
     if (!this.#sessions.isUnchanged(tracker, session)) {
-      const wanted = isNew || this.#settings.rolling || session.cookie.expires != null;
+      const expires = attributesOf(session.cookie).expires != null;
+      const wanted = isNew || this.#settings.rolling || expires;
       // Made first: attributes that no cookie can have are an error before anything is stored.
       const cookie = wanted ? this.#cookieFor(session) : undefined;
       return this.#store.commit(tracker, session).then((outcome) => () => {

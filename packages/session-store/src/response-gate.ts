@@ -27,6 +27,8 @@ interface SentState {
   finished: boolean;
 }
 
+type Held = Omit<ServerResponse, keyof SentState> & SentState;
+
 /**
  * - `open`: nothing was sent;
  * - `held`: the handler has sent, the keeper has not let it go;
@@ -44,7 +46,7 @@ type State = "open" | "held" | "passed" | "ending" | "refused";
  * fields `_header` and `finished`, so these are set, and set back when the calls are played to the real methods.
  */
 export class ResponseGate {
-  readonly #response: ServerResponse & SentState;
+  readonly #response: Held;
   readonly #keeper: GateKeeper;
   readonly #real: Record<MethodName, Method>;
   #state: State = "open";
@@ -53,7 +55,7 @@ export class ResponseGate {
 
   /** Takes over the methods through which anything leaves; whatever was wrapped around them before stays below. */
   constructor(response: ServerResponse, keeper: GateKeeper) {
-    this.#response = response as ServerResponse & SentState;
+    this.#response = response as unknown as Held;
     this.#keeper = keeper;
     const methods = response as unknown as Record<MethodName, Method>;
     const { writeHead, flushHeaders, write, end } = methods;
@@ -221,7 +223,7 @@ function ask<T>(question: () => Promise<T> | undefined): Promise<T> | undefined 
 }
 
 /** Sets what `writeHead(status, [reason], [headers])` was given, and returns what is left to call it with. */
-function applyHead(response: ServerResponse, [status, second, third]: unknown[]): unknown[] {
+function applyHead(response: Pick<ServerResponse, "setHeader">, [status, second, third]: unknown[]): unknown[] {
   const reason = typeof second === "string" ? second : undefined;
   const headers = reason === undefined ? (second ?? third) : third;
   for (const [name, values] of groupHeaders(headers)) response.setHeader(name, values);

@@ -48,16 +48,27 @@ export class TrackedSession {
   }
 }
 
-/**
- * What became of a commit.
- *
- * - `unchanged`: there was nothing to store;
- * - `stored`: it is stored. Where others' changes were merged in, `merged` holds the fields as given and as stored;
- * - `gone`: the session had been destroyed or had expired meanwhile, so nothing was stored.
- */
-export type CommitResult =
-  | { readonly outcome: "unchanged" | "gone" }
-  | { readonly outcome: "stored"; readonly merged?: { readonly given: SessionFields; readonly stored: SessionFields } };
+/** What became of a commit. */
+export interface CommitResult {
+  /**
+   * - `unchanged`: there was nothing to store;
+   * - `stored`: it is stored;
+   * - `gone`: the session had been destroyed or had expired meanwhile, so nothing was stored.
+   */
+  readonly outcome: "unchanged" | "stored" | "gone";
+  /** Where others' changes were merged in: the fields as they were given. */
+  readonly given?: SessionFields;
+  /** Where others' changes were merged in: the fields as they are stored. */
+  readonly merged?: SessionFields;
+}
+
+/** A session among others, as an administrator sees it. */
+export interface ListedSession {
+  /** Its id where ids are plain, its handle where they are hashed. */
+  readonly name: string;
+  /** Its fields, `cookie` among them. */
+  readonly fields: SessionFields;
+}
 
 /** The session engine. Both adapters, `session()` and `RedisStore`, are thin layers on it. */
 export class Sessions {
@@ -233,7 +244,7 @@ export class Sessions {
    * @returns batches, as of {@link Sessions.names}
    * @throws {@link SessionStoreError} `UNAVAILABLE`
    */
-  async *all(batchSize: number): AsyncGenerator<{ name: string; fields: SessionFields }[]> {
+  async *all(batchSize: number): AsyncGenerator<ListedSession[]> {
     for await (const records of this.#records.all(batchSize)) {
       yield records.flatMap(({ name, text }) => {
         const decoded = this.#unlessCorrupt(() => this.#codec.decode(text));
@@ -275,7 +286,7 @@ export class Sessions {
         tracked.base = { text, remainingMs: lifeMs, seenAt, head };
         if (fields === given) return { outcome: "stored" };
         this.#events.report({ type: "merged", conflicts });
-        return { outcome: "stored", merged: { given, stored: fields } };
+        return { outcome: "stored", given, merged: fields };
       }
       const ancestor = this.#ancestor(tracked, base, reply.current);
       fields = this.#merge(ancestor, fields, this.#readable(reply.current), conflicts);

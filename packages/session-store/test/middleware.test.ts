@@ -22,7 +22,7 @@ type Options = Partial<Parameters<typeof session>[0]> & { prefix?: string };
 async function start(options: Options = {}, more: (app: Express) => void = () => undefined) {
   const prefix = options.prefix ?? uniquePrefix();
   const app = express();
-  app.use(session({ client, secret: "s", ids: "plain", ...options, prefix } as Parameters<typeof session>[0]));
+  app.use(session({ client, secret: "s", ids: "plain", ...options, prefix }));
   const tell: RequestHandler = (req, res) => {
     const { cookie: _cookie, ...data } = req.session as SessionData;
     res.json({ id: req.sessionID, ...data });
@@ -39,7 +39,7 @@ async function start(options: Options = {}, more: (app: Express) => void = () =>
   });
   app.get("/regenerate", (req, res, next) => {
     req.session.regenerate((error: unknown) => {
-      if (error) return next(error);
+      if (error) return void next(error);
       req.session.user = "alice";
       tell(req, res, next);
     });
@@ -147,15 +147,15 @@ describe("the express-session API", () => {
         req.session.user = "mine";
         void other().then(() => {
           req.session.reload((error: unknown) => {
-            if (error) return next(error);
-            const reloaded = { ...req.session };
+            if (error) return void next(error);
+            const { n, user = null } = req.session;
             req.session.cart = ["saved"];
             req.session.save((failed: unknown) => {
-              if (failed) return next(failed);
+              if (failed) return void next(failed);
               void sessions.load(req.sessionID).then((tracked) => {
                 res.json({
-                  n: reloaded.n,
-                  user: reloaded.user ?? null,
+                  n,
+                  user,
                   stored: tracked && sessions.read(tracked)?.cart,
                 });
               });
@@ -287,7 +287,7 @@ describe("beyond it", () => {
   it("S5: a session that no handler looks at is not parsed", async () => {
     const prefix = uniquePrefix();
     const sessions = createSessions({ client, prefix, ids: "plain" });
-    const { browser } = await start({ sessions, prefix } as Options);
+    const { browser } = await start({ sessions, prefix });
     const { id } = (await browser.json("/count")) as { id: string };
     await client.set(
       `${prefix}${id}`,

@@ -71,7 +71,11 @@ describe("S1, S2: concurrent commits", () => {
     const [one, two] = [await load("a"), await load("a")];
     await sessions.commit(one.tracked, { ...one.fields, mine: 1 });
     const result = await sessions.commit(two.tracked, { ...two.fields, theirs: 2 });
-    expect(result).toMatchObject({ outcome: "stored", merged: { stored: { n: 1, mine: 1, theirs: 2 } } });
+    expect(result).toMatchObject({
+      outcome: "stored",
+      given: { n: 1, theirs: 2 },
+      merged: { n: 1, mine: 1, theirs: 2 },
+    });
   });
 
   it("where both changed the same value the later wins, and is counted by its path", async () => {

@@ -102,10 +102,7 @@ describe.each(Object.entries(compressed))("S4: %s", (_where, mount) => {
   describe.each(Object.entries(answers))("%s", (_kind, { answer, ...options }) => {
     async function start(settings: Partial<Parameters<typeof session>[0]>, ...handlers: RequestHandler[]) {
       const app = express();
-      mount(
-        app,
-        session({ client, prefix: uniquePrefix(), secret: "s", ...settings } as Parameters<typeof session>[0]),
-      );
+      mount(app, session({ client, prefix: uniquePrefix(), secret: "s", ...settings }));
       app.get("/", ...handlers, answer);
       return serve(app);
     }
@@ -149,7 +146,7 @@ describe("S4: while a response is held", () => {
       secret: "s",
       onEvent: (event: SessionEvent) => events.push(event),
     };
-    app.use(session({ ...options, ...settings } as Parameters<typeof session>[0]));
+    app.use(session({ ...options, ...settings }));
     app.get("/", change, handler);
     return { base: await serve(app), arrived, open, events };
   }
