@@ -197,10 +197,16 @@ export class RequestSession implements GateKeeper {
   }
 
   #clearCookie(): void {
-    if (this.#cookieId === undefined) return;
+    if (this.#cookieId === undefined || this.#isCookieSet()) return;
     const attributes = attributesOf(new NewCookie(this.#settings.cookieOptions(this.#request)));
     const secure = isSecure(this.#request, this.#settings.trustProxy);
     this.#send(clearedCookie(this.#settings.name, { ...attributes, secure: secure && attributes.secure !== false }));
+  }
+
+  /** A handler written for express-session, which leaves the cookie behind, clears it itself. */
+  #isCookieSet(): boolean {
+    const cookies = [this.#response.getHeader("Set-Cookie") ?? []].flat();
+    return cookies.some((cookie) => String(cookie).startsWith(`${this.#settings.name}=`));
   }
 
   /** S5: a session that no handler looks at is never parsed, and a new one not made. */

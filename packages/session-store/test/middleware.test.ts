@@ -129,6 +129,17 @@ describe("the express-session API", () => {
     expect((await new Browser((await start()).base).get("/destroy")).cookies).toEqual([]);
   });
 
+  it("leaves a cookie that the handler cleared itself to the handler", async () => {
+    const { browser } = await start({}, (app) =>
+      app.get("/sign-out", (req, res) => {
+        req.session.destroy(() => res.clearCookie("connect.sid").end());
+      }),
+    );
+    await browser.get("/count");
+    const { cookies } = await browser.get("/sign-out");
+    expect(cookies).toEqual(["connect.sid=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT"]);
+  });
+
   it("regenerates: a new id, empty, and the old one is dead at once", async () => {
     const { browser, base, keys } = await start();
     const before = (await browser.json("/count")) as { id: string };
