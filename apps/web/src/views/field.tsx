@@ -11,28 +11,23 @@ interface FieldProps {
   readonly autoComplete?: string;
 }
 
-/** A labelled input with its hint and, if what was sent is wrong, what to change. */
+/** A labelled input with its hint or, if what was sent is wrong, what to change. */
 export function Field({ name, label, kind = "line", value = "", messages = {}, hint, autoComplete }: FieldProps) {
   const message = messages[name];
-  const describedBy = [hint && `${name}-hint`, message && `${name}-message`].filter(Boolean).join(" ");
+  const note = message ?? hint;
   const control = {
     id: name,
     name,
     autoComplete: autoComplete ?? "off",
     "aria-invalid": message !== undefined,
-    "aria-describedby": describedBy || undefined,
+    "aria-describedby": note && `${name}-note`,
   };
   return (
     <div class="field">
       <label for={name}>{label}</label>
-      {hint && (
-        <p class="hint" id={`${name}-hint`}>
-          {hint}
-        </p>
-      )}
-      {message && (
-        <p class="message" id={`${name}-message`}>
-          {message}
+      {note && (
+        <p class={message ? "message" : "hint"} id={`${name}-note`}>
+          {note}
         </p>
       )}
       {kind === "line" && <input type="text" value={value} autoCapitalize="off" {...control} />}
