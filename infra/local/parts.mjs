@@ -50,6 +50,7 @@ export async function startDatabase({ port, directory }, supervision) {
     command: process.execPath,
     args: [join(repository, "infra/local/pglite.mjs"), `${port}`, ...(directory === undefined ? [] : [directory])],
     ready: /database listening/,
+    readyTimeoutMs: 60_000, // creating a new one takes two seconds of a free processor, and more of a busy one
     ...supervision,
   });
   return { ...database, port, url: `postgres://postgres@127.0.0.1:${port}/postgres` };

@@ -86,9 +86,10 @@ async function requireTools(names, signal) {
   const packages = missing.flatMap((name) => tools[name].packages);
   const isRoot = process.getuid?.() === 0;
   const install = ["sh", join(repository, "infra/local/install-packages.sh"), ...packages];
-  const command = isRoot ? install : ["sudo", ...install];
-  if (!(await mayInstall(list, isRoot, signal))) {
-    throw new Error(`Not found: ${list}. This installs it, without starting any service: ${command.join(" ")}`);
+  const hasSudo = findCommand("sudo") !== undefined;
+  const command = isRoot || !hasSudo ? install : ["sudo", ...install];
+  if (!(isRoot || hasSudo) || !(await mayInstall(list, isRoot, signal))) {
+    throw new Error(`Not found: ${list}. As root, this installs it and starts no service: ${command.join(" ")}`);
   }
   console.log(`Installing ${list} with apt …`);
   await step(
