@@ -25,9 +25,9 @@ export function sessionStack(options: StackOptions): RequestHandler {
         logFailure(sessionFailure(error), req);
         return;
       }
-      // express-session goes on without `req.session` while its store reports that it is disconnected.
-      const hasSession = (req as Partial<typeof req>).session !== undefined;
-      if (error == null && hasSession) next();
+      // express-session goes on without `req.session` while its store reports that it is disconnected. Only whether it
+      // is there is asked: looking at it would make session() parse what no handler may need.
+      if (error == null && "session" in req) next();
       else next(sessionFailure(error));
     };
     return load(req, res, loaded);
