@@ -81,7 +81,7 @@ async function requirePorts({ port, servers }) {
 
 /** @param {Settings} settings */
 function clearFolder({ data, fresh }) {
-  const ours = ["logs", ...(fresh ? ["state", "cache", "database", "nginx", "session-secret"] : [])];
+  const ours = ["logs", ...(fresh ? ["redis-state", "redis-cache", "database", "nginx", "session-secret"] : [])];
   for (const name of ours) rmSync(join(data, name), { recursive: true, force: true });
   mkdirSync(join(data, "logs"));
 }
@@ -103,10 +103,13 @@ async function startAll({ data, port, servers }) {
   const [statePort, cachePort, databasePort] = [await freePort(), await freePort(), await freePort()];
   stages.push([]);
   const state = start("redis-state", (supervision) =>
-    startRedis({ role: "state", port: statePort, directory: join(data, "state"), persistent: true }, supervision),
+    startRedis({ role: "state", port: statePort, directory: join(data, "redis-state"), persistent: true }, supervision),
   );
   const cache = start("redis-cache", (supervision) =>
-    startRedis({ role: "cache", port: cachePort, directory: join(data, "cache"), persistent: false }, supervision),
+    startRedis(
+      { role: "cache", port: cachePort, directory: join(data, "redis-cache"), persistent: false },
+      supervision,
+    ),
   );
   const database = start("database", (supervision) =>
     startDatabase({ port: databasePort, directory: join(data, "database") }, supervision),
