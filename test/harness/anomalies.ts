@@ -32,7 +32,11 @@ export const cart: Anomaly = async (stack) => {
       lost += items.filter((item) => !inCart.includes(item)).length;
     }
   });
-  return { attempts: 2 * rounds, violations: lost, detail: `items lost of ${rounds} pairs added at the same moment` };
+  return {
+    attempts: 2 * rounds,
+    violations: lost,
+    detail: `${rounds} pairs of items, each pair added at the same moment`,
+  };
 };
 
 /** G2: thirty requests over three servers each set a preference of their own. A violation is one that is not there. */
@@ -91,7 +95,7 @@ export const revival: Anomaly = async (stack) => {
       if (back.includes(true)) revived += 1;
     }
   });
-  return { attempts: rounds, violations: revived, detail: "sessions signed in again after signing out" };
+  return { attempts: rounds, violations: revived, detail: "sign-outs, each with a slow write in flight" };
 };
 
 /**

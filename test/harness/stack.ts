@@ -28,7 +28,6 @@ export interface StackOptions {
 
 /** Web servers, nginx in front and a state Redis of their own: real processes on free ports. Servers count from 1. */
 export interface Stack {
-  readonly sessionStack: SessionStack;
   /** The address of nginx. */
   readonly nginx: string;
   /** The addresses of the servers, in order. */
@@ -51,115 +50,146 @@ export interface Stack {
 
 /** An empty database with the demo accounts, shared by the stacks of one test file. */
 export async function startSharedDatabase(): Promise<{ url: string; stop: () => Promise<void> }> {
-  const database = await startDatabase({ port: await freePort(), directory: undefined });
-  await migrate({ databaseUrl: database.url });
-  return database;
+  const started = new Started();
+  return started.orStop(async () => {
+    const database = started.keep(await startDatabase({ port: await freePort(), directory: undefined }));
+    await migrate({ databaseUrl: database.url });
+    return database;
+  });
 }
 
 export async function startStack(options: StackOptions): Promise<Stack> {
-  const started: { stop: () => Promise<void> }[] = [];
-  const stop = async () => {
-    for (const part of started.splice(0).reverse()) await part.stop();
-  };
-  try {
-    return await startParts(options, started, stop);
-  } catch (error) {
-    await stop();
-    throw error;
-  }
-}
-
-async function startParts(
-  options: StackOptions,
-  started: { stop: () => Promise<void> }[],
-  stop: () => Promise<void>,
-): Promise<Stack> {
-  const directory = await newDirectory();
-  started.push({ stop: () => rm(directory, { recursive: true, force: true }) });
-
-  const redisPort = await freePort();
-  const launchRedis = () => startRedis({ role: "state", port: redisPort, directory, persistent: true });
-  let redisProcess = await launchRedis();
-  started.push({ stop: () => redisProcess.stop() });
-  const redis = new Redis(redisProcess.url, { protocol: 2 });
-  // Some tests stop this Redis; ioredis connects again by itself.
-  redis.on("error", () => undefined);
-  started.push({
-    stop: async () => {
-      redis.disconnect();
-    },
-  });
-
-  const proxies = new Map<number, FaultProxy>();
-  for (const number of options.proxied ?? []) {
-    const proxy = await FaultProxy.start(redisPort);
-    started.push(proxy);
-    proxies.set(number, proxy);
-  }
-
-  const launchWeb = (number: number, port: number) =>
-    startWeb({
-      name: `web-${number}`,
-      port,
-      env: {
-        DATABASE_URL: options.databaseUrl,
-        DATABASE_POOL_SIZE: "1",
-        STATE_REDIS_URL: `redis://127.0.0.1:${proxies.get(number)?.port ?? redisPort}`,
-        SESSION_SECRET: sessionSecret,
-        SESSION_STACK: options.sessionStack,
-        NODE_ENV: "production",
+  const started = new Started();
+  return started.orStop(async () => {
+    const directory = started.keep(await newDirectory());
+    const redis = started.keep(await startStateRedis(directory.path));
+    const proxies = new Map<number, FaultProxy>();
+    for (const number of options.proxied ?? []) {
+      proxies.set(number, started.keep(await FaultProxy.start(redis.process.port)));
+    }
+    const servers: Restartable[] = [];
+    for (let number = 1; number <= (options.servers ?? 3); number += 1) {
+      const redisPort = proxies.get(number)?.port ?? redis.process.port;
+      servers.push(started.keep(await startServer(`web-${number}`, redisPort, options)));
+    }
+    const nginx = started.keep(await startLoadBalancer(servers, directory.path));
+    return {
+      nginx: nginx.url,
+      servers: servers.map(({ url }) => url),
+      redis: redis.client,
+      server: (number) => nth(servers, number).url,
+      proxy: (number) => {
+        const proxy = proxies.get(number);
+        if (proxy === undefined) throw new RangeError(`Server ${number} has no fault proxy.`);
+        return proxy;
       },
-      ...(options.entry === undefined ? {} : { entry: options.entry }),
-    });
-  const webs: { port: number; process: Awaited<ReturnType<typeof launchWeb>> }[] = [];
-  for (let number = 1; number <= (options.servers ?? 3); number += 1) {
-    const port = await freePort();
-    const web = { port, process: await launchWeb(number, port) };
-    started.push({ stop: () => web.process.stop() });
-    webs.push(web);
-  }
-
-  const nginx = await startNginx({
-    port: await freePort(),
-    servers: webs.map(({ port }) => ({ host: "127.0.0.1", port })),
-    directory,
-    assets: join(repository, "apps/web/src/public"),
+      kill: (number) => nth(servers, number).kill(),
+      start: (number) => nth(servers, number).start(),
+      stopRedis: () => redis.process.stop(),
+      startRedis: () => redis.process.start(),
+      stop: () => started.stop(),
+    };
   });
-  started.push(nginx);
-
-  const nth = (number: number) => {
-    const web = webs[number - 1];
-    if (web === undefined) throw new RangeError(`There is no server ${number}.`);
-    return web;
-  };
-  return {
-    sessionStack: options.sessionStack,
-    nginx: nginx.url,
-    servers: webs.map(({ process }) => process.url),
-    redis,
-    server: (number) => nth(number).process.url,
-    proxy: (number) => {
-      const proxy = proxies.get(number);
-      if (proxy === undefined) throw new RangeError(`Server ${number} has no fault proxy.`);
-      return proxy;
-    },
-    kill: async (number) => {
-      nth(number).process.kill("SIGKILL");
-      await nth(number).process.exited;
-    },
-    start: async (number) => {
-      nth(number).process = await launchWeb(number, nth(number).port);
-    },
-    stopRedis: () => redisProcess.stop(),
-    startRedis: async () => {
-      redisProcess = await launchRedis();
-    },
-    stop,
-  };
 }
 
-async function newDirectory(): Promise<string> {
+function nth(servers: readonly Restartable[], number: number): Restartable {
+  const server = servers[number - 1];
+  if (server === undefined) throw new RangeError(`There is no server ${number}.`);
+  return server;
+}
+
+async function startStateRedis(directory: string) {
+  const port = await freePort();
+  const process = await Restartable.launch(() => startRedis({ role: "state", port, directory, persistent: true }));
+  const client = new Redis(process.url, { protocol: 2 });
+  // Some tests stop this Redis; ioredis connects again by itself.
+  client.on("error", () => undefined);
+  const stop = async () => {
+    client.disconnect();
+    await process.stop();
+  };
+  return { process, client, stop };
+}
+
+async function startServer(name: string, redisPort: number, options: StackOptions): Promise<Restartable> {
+  const port = await freePort();
+  const env = {
+    DATABASE_URL: options.databaseUrl,
+    DATABASE_POOL_SIZE: "1",
+    STATE_REDIS_URL: `redis://127.0.0.1:${redisPort}`,
+    SESSION_SECRET: sessionSecret,
+    SESSION_STACK: options.sessionStack,
+    NODE_ENV: "production",
+  };
+  const entry = options.entry === undefined ? {} : { entry: options.entry };
+  return Restartable.launch(() => startWeb({ name, port, env, ...entry }));
+}
+
+async function startLoadBalancer(servers: readonly Restartable[], directory: string): Promise<Part> {
+  const addresses = servers.map(({ port }) => ({ host: "127.0.0.1", port }));
+  return startNginx({ port: await freePort(), servers: addresses, directory });
+}
+
+async function newDirectory(): Promise<{ path: string; stop: () => Promise<void> }> {
   const scratch = join(repository, ".lockstep", "test");
   await mkdir(scratch, { recursive: true });
-  return mkdtemp(join(scratch, "stack-"));
+  const path = await mkdtemp(join(scratch, "stack-"));
+  return { path, stop: () => rm(path, { recursive: true, force: true }) };
+}
+
+type Part = Awaited<ReturnType<typeof startWeb>>;
+
+/** A process that a test may end and start again on the same port. */
+class Restartable {
+  readonly url: string;
+  readonly port: number;
+  readonly #launch: () => Promise<Part>;
+  #process: Part;
+
+  private constructor(launch: () => Promise<Part>, process: Part) {
+    this.#launch = launch;
+    this.#process = process;
+    this.url = process.url;
+    this.port = process.port;
+  }
+
+  static async launch(launch: () => Promise<Part>): Promise<Restartable> {
+    return new Restartable(launch, await launch());
+  }
+
+  async kill(): Promise<void> {
+    this.#process.kill("SIGKILL");
+    await this.#process.exited;
+  }
+
+  async start(): Promise<void> {
+    this.#process = await this.#launch();
+  }
+
+  async stop(): Promise<void> {
+    await this.#process.stop();
+  }
+}
+
+/** What was started so far; it is stopped in the opposite order, also if the next part fails to start. */
+class Started {
+  readonly #parts: { stop: () => Promise<void> }[] = [];
+
+  keep<T extends { stop: () => Promise<void> }>(part: T): T {
+    this.#parts.push(part);
+    return part;
+  }
+
+  async orStop<T>(start: () => Promise<T>): Promise<T> {
+    try {
+      return await start();
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  async stop(): Promise<void> {
+    for (const part of this.#parts.splice(0).reverse()) await part.stop();
+  }
 }
