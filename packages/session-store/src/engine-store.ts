@@ -74,7 +74,7 @@ export class EngineStore extends expressSession.Store {
     const session = super.createSession(req, data);
     const tracker = this.#trackers.get(data);
     if (tracker) this.#trackers.set(session, tracker);
-    return session;
+    return keepMaxAge(session);
   }
 
   /** The fields of a loaded session, tracked. @internal */
@@ -118,6 +118,22 @@ export class EngineStore extends expressSession.Store {
     const tracker = this.#trackers.get(session) ?? (await this.sessions.load(sid));
     if (tracker) await this.sessions.touch(tracker);
   }
+}
+
+/**
+ * Makes `touch` leave `originalMaxAge` alone. express-session's Cookie asks for the time twice when `maxAge` is set, so a
+ * touch across the turn of a millisecond would shorten it by one, for good, and make a session that has not changed look
+ * as if it had.
+ */
+function keepMaxAge<T extends Session>(session: T): T {
+  const reset = session.resetMaxAge.bind(session);
+  const value = () => {
+    const { originalMaxAge } = session.cookie;
+    reset();
+    session.cookie.originalMaxAge = originalMaxAge;
+    return session;
+  };
+  return Object.defineProperty(session, "resetMaxAge", { value, configurable: true, writable: true });
 }
 
 /** By its method, not its class: the app's express-session may be another copy than ours. */

@@ -45,6 +45,8 @@ export class RequestStore extends EngineStore {
     const session = new NewSession(request);
     const options = this.#settings.cookieOptions(request);
     session.cookie = new NewCookie(options);
+    // The Cookie asks for the time twice, and may have come out a millisecond short.
+    if (typeof options.maxAge === "number") session.cookie.originalMaxAge = options.maxAge;
     const secure = isSecure(request, this.#settings.trustProxy);
     if (options.secure === "auto") session.cookie.secure = secure;
     // express-session knows this value too; its types do not.

@@ -1,7 +1,7 @@
 import { RedisStore as ConnectRedis } from "connect-redis";
 import express, { type Express, type RequestHandler } from "express";
 import expressSession, { type SessionData, type Store } from "express-session";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { RedisStore, type RedisStoreOptions } from "../src/index.ts";
 import { Browser, serve } from "./harness/app.ts";
 import { testClient, uniquePrefix } from "./harness/redis.ts";
@@ -83,6 +83,20 @@ describe("RedisStore under stock express-session", () => {
     await browser.get("/set?a=1");
     await browser.get("/slow");
     expect(await client.keys(`${prefix}*`)).toEqual([]);
+  });
+
+  it("a touch at the turn of a millisecond does not make a session look changed", async () => {
+    const { store } = stores();
+    await store.set("a", data({ x: 1 }));
+    const request = { sessionID: "a" } as Parameters<Store["createSession"]>[0];
+    const session = store.createSession(request, (await store.get("a")) as SessionData);
+    let now = Date.now();
+    // Each question finds the next millisecond.
+    const clock = vi.spyOn(Date, "now").mockImplementation(() => (now += 1));
+    onTestFinished(() => clock.mockRestore());
+    session.touch();
+    expect(session.cookie.originalMaxAge).toBe(60_000);
+    expect(session.cookie.maxAge).toBeLessThanOrEqual(60_000);
   });
 
   it("works with resave and saveUninitialized, and an unchanged session is not rewritten", async () => {

@@ -286,6 +286,20 @@ describe("S4: while a response is held", () => {
     expect(body).toContain("outcome is unknown");
   });
 
+  it("a session that was loaded is refused once, and its answer arrives", async () => {
+    const app = express();
+    app.use(session({ client, prefix: uniquePrefix(), secret: "s", maxBytes: 400 }));
+    app.get("/", change, (_req, res) => void res.send("stored"));
+    app.get("/large", (req, res) => {
+      (req.session as unknown as { large: string }).large = "x".repeat(400);
+      res.send("stored");
+    });
+    const base = await serve(app);
+    const cookie = (await ask(base, "/").whole).headers["set-cookie"]?.[0]?.split(";")[0] ?? "";
+    expect(await ask(base, "/large", { headers: { cookie } }).whole).toMatchObject({ status: 500 });
+    expect(await ask(base, "/", { headers: { cookie } }).whole).toMatchObject({ status: 200 });
+  });
+
   it("the app may answer a refusal itself", async () => {
     const { base, open } = await start((_req, res) => void res.set("X-Handler", "1").json({}), {
       maxBytes: 10,
