@@ -29,5 +29,5 @@ COPY --from=build /app/packages/session-store/dist packages/session-store/dist
 COPY --from=build /app/apps/web/dist apps/web/dist
 USER node
 EXPOSE 3000
-# The exec form: node itself is the process that receives SIGTERM.
+# The exec form: no shell between node and SIGTERM.
 CMD ["node", "apps/web/dist/main.js"]

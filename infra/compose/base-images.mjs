@@ -50,6 +50,7 @@ export async function provideBaseImages(context) {
       const recipe = join(recipes, kind);
       const folder = kind === "node" ? nodeFolder(context.cache) : recipe;
       await docker(5, "build", "--tag", image, "--file", join(recipe, "Dockerfile"), folder);
+      if (folder !== recipe) rmSync(folder, { recursive: true });
     }
     return "stand-ins";
   }

@@ -25,7 +25,14 @@ export async function startEngine({ data }) {
   const network = rememberNetwork();
   // Not below the repository: the path of a socket has at most 107 characters.
   const sockets = mkdtempSync(join(tmpdir(), "lockstep-docker-"));
-  const env = { DOCKER_HOST: `unix://${sockets}/docker.sock`, DOCKER_CONFIG: sockets, DOCKER_BUILDKIT: "0" };
+  const env = {
+    DOCKER_HOST: `unix://${sockets}/docker.sock`,
+    DOCKER_CONFIG: sockets,
+    // Debian's packages have no BuildKit.
+    DOCKER_BUILDKIT: "0",
+    // Told to stop, docker-compose would wait for the docker command that builds for it.
+    COMPOSE_DOCKER_CLI_BUILD: "0",
+  };
   const forget = () => {
     for (const folder of [data, sockets]) rmSync(folder, { recursive: true, force: true });
     network.restore();
