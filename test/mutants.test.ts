@@ -48,12 +48,10 @@ const mutants: readonly { anomaly: Anomaly; rule: string; mutation: Mutation }[]
     mutation: {
       name: "redirect-race",
       file: "src/request-session.ts",
-      cut: `return this.#store.commit(tracker, session).then((outcome) => () => {
-        if (outcome !== "gone") this.#send(cookie);
-      });`,
-      instead: `this.#send(cookie);
-      this.#store.commit(tracker, session).catch(() => undefined);
-      return undefined;`,
+      cut: "return this.#leaveChanged(session, tracker, isNew);",
+      instead: `this.#send(this.#cookieFor(session, tracker));
+    this.#sessions.commit(tracker, session).catch(() => undefined);
+    return undefined;`,
     },
   },
   {
@@ -63,7 +61,7 @@ const mutants: readonly { anomaly: Anomaly; rule: string; mutation: Mutation }[]
       name: "failed-save",
       file: "src/response-gate.ts",
       cut: "this.#refuse(error);",
-      instead: "this.#release();",
+      instead: "this.#release(drain);",
     },
   },
 ];

@@ -7,3 +7,8 @@ export type RedisClient = Redis | Cluster;
 export function primaries(client: RedisClient): Redis[] {
   return "nodes" in client ? client.nodes("master") : [client];
 }
+
+/** What ioredis puts before each key by itself, except in a SCAN's pattern and reply. */
+export function keyPrefixOf(client: RedisClient): string {
+  return client.options.keyPrefix ?? "";
+}

@@ -2,7 +2,7 @@ import type { RedisClient } from "./client.ts";
 import { withDeadline } from "./deadline.ts";
 import { CommandError } from "./errors.ts";
 
-/** Commands that got no reply in time and whose fate is still open. Beyond this many, no more are sent. */
+/** How many commands may be late and unanswered. With so many, only one in each deadline is sent, to see if it is over. */
 const maxUnanswered = 256;
 
 /** States in which ioredis would queue a command without bound, or refuse it, instead of sending it. */
@@ -12,13 +12,14 @@ const disconnected: ReadonlySet<string> = new Set(["reconnecting", "close", "dis
  * Sends commands with a deadline each, and tells of each failure what is known about its effect.
  *
  * It bounds what an outage can pile up: a client that is disconnected is not asked at all, and a server that accepts
- * commands but answers none of them (a black hole) is given no more than {@link maxUnanswered}. Both end by themselves
- * when the connection works again, or when ioredis gives it up.
+ * commands but answers none of them (a black hole) is given no more once {@link maxUnanswered} are late. Both end by
+ * themselves when Redis answers again.
  */
 export class Commands {
   readonly #client: RedisClient;
   readonly #deadlineMs: number;
   #unanswered = 0;
+  #probedAt = -Infinity;
 
   constructor(client: RedisClient, options: { deadlineMs: number }) {
     this.#client = client;
@@ -29,29 +30,41 @@ export class Commands {
    * Sends one command (or script).
    *
    * @param what names the work in messages; never put an id or a value in it.
+   * @param withinMs a deadline of its own, where that is shorter
    * @throws {@link CommandError}
    */
-  async send<T>(what: string, command: (client: RedisClient) => Promise<T>): Promise<T> {
+  async send<T>(what: string, command: (client: RedisClient) => Promise<T>, withinMs = Infinity): Promise<T> {
+    const deadlineMs = Math.min(this.#deadlineMs, withinMs);
     if (disconnected.has(this.#client.status)) {
       throw new CommandError("not-sent", `Redis is not connected (${this.#client.status}): ${what} was not sent.`);
     }
-    if (this.#unanswered >= maxUnanswered) {
+    if (this.#unanswered >= maxUnanswered && !this.#mayProbe()) {
       throw new CommandError("not-sent", `Redis does not answer: ${what} was not sent.`);
     }
     try {
-      return await withDeadline(command(this.#client), {
-        deadlineMs: this.#deadlineMs,
+      const reply = await withDeadline(command(this.#client), {
+        deadlineMs,
         lateError: () => {
           this.#unanswered += 1;
-          return new CommandError("no-reply", `Redis did not answer ${what} within ${this.#deadlineMs} ms.`);
+          return new CommandError("no-reply", `Redis did not answer ${what} within ${Math.round(deadlineMs)} ms.`);
         },
         onLate: () => {
-          this.#unanswered -= 1;
+          this.#unanswered = Math.max(0, this.#unanswered - 1);
         },
       });
+      // Replies come in order: what was sent before this is answered too, or never will be.
+      this.#unanswered = 0;
+      return reply;
     } catch (error) {
       throw error instanceof CommandError ? error : asCommandError(what, error);
     }
+  }
+
+  #mayProbe(): boolean {
+    const now = performance.now();
+    if (now - this.#probedAt < this.#deadlineMs) return false;
+    this.#probedAt = now;
+    return true;
   }
 }
 
@@ -60,8 +73,8 @@ function asCommandError(what: string, error: unknown): CommandError {
   if (error instanceof Error && error.name === "ReplyError") {
     return new CommandError("refused", `Redis refused ${what}: ${replyCode(error)}.`, { cause: error });
   }
-  // ioredis says this, and only this, of a command that it neither sent nor queued.
-  if (error instanceof Error && error.message.startsWith("Stream isn't writeable")) {
+  // ioredis says these, and only these, of a command that it neither sent nor queued.
+  if (error instanceof Error && /^(Stream isn't writeable|Cluster isn't ready)/.test(error.message)) {
     return new CommandError("not-sent", `Redis is not connected: ${what} was not sent.`, { cause: error });
   }
   return new CommandError("no-reply", `The connection to Redis failed before it answered ${what}.`, { cause: error });

@@ -9,19 +9,27 @@ export function withDeadline<T>(
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     let late = false;
+    let immediate: NodeJS.Immediate | undefined;
     const timer = setTimeout(() => {
-      late = true;
-      reject(options.lateError());
+      // After a stall of the event loop the timer is due before the socket is read: the answer may be lying there.
+      immediate = setImmediate(() => {
+        late = true;
+        reject(options.lateError());
+      });
     }, options.deadlineMs);
+    const onTime = () => {
+      clearTimeout(timer);
+      clearImmediate(immediate);
+    };
     work.then(
       (value) => {
         if (late) return void options.onLate();
-        clearTimeout(timer);
+        onTime();
         resolve(value);
       },
       (error: unknown) => {
         if (late) return void options.onLate();
-        clearTimeout(timer);
+        onTime();
         reject(error instanceof Error ? error : new Error(String(error)));
       },
     );

@@ -3,11 +3,13 @@
 -- S3: it never creates a record. S6: it never shortens a life that another request has given it.
 --
 -- KEYS[1]  the record
--- ARGV[1]  the life in ms
+-- ARGV[1]  the life in ms; 0: leave it as it is
 -- returns  "touched" | "gone"
 
 if redis.call("EXISTS", KEYS[1]) == 0 then
   return "gone"
 end
-redis.call("PEXPIRE", KEYS[1], ARGV[1], "GT")
+if ARGV[1] ~= "0" then
+  redis.call("PEXPIRE", KEYS[1], ARGV[1], "GT")
+end
 return "touched"

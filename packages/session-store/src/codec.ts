@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
-import { hasPrototypeKey, isPlainObject } from "./json.ts";
+import { serialize } from "cookie";
+import { isPlainObject, unsafety } from "./json.ts";
 
 /** Turns sessions into text and back; `JSON` is the default. `parse` must give plain data that `stringify` understands. */
 export interface Serializer {
@@ -18,8 +19,11 @@ export interface RecordMeta {
   readonly v: 1;
   /** When the session was born, ms on the wall clock. */
   readonly created: number;
-  /** Names the commit that wrote this text. No two texts are the same, so a commit knows its own work when it meets it. */
-  readonly write: string;
+  /**
+   * Names of the last commits, the one that wrote this text first. So no two texts are alike, and a commit whose answer
+   * was lost finds out, from a later text, that it was stored.
+   */
+  readonly writes: readonly string[];
 }
 
 /** A record, decoded. `meta` is `undefined` where another store wrote it (connect-redis). */
@@ -43,7 +47,7 @@ const reserved = "__lockstep";
 
 /** The start of every text that {@link Codec.encode} writes with JSON: read without parsing the rest. */
 const headPattern = new RegExp(
-  `^\\{"${reserved}":\\{"v":1,"created":(\\d+),"write":"[^"]*"\\},"cookie":\\{"originalMaxAge":(null|-?[\\d.]+)[,}]`,
+  `^\\{"${reserved}":\\{"v":1,"created":(\\d+),"writes":\\[[^\\]]*\\]\\},"cookie":\\{"originalMaxAge":(null|-?[\\d.]+)[,}]`,
 );
 
 /** Records to text and back. Pure. */
@@ -62,7 +66,8 @@ export class Codec {
     // A handler that uses our name is not heard: it would overwrite when the session was born.
     const { cookie, [reserved]: _ours, ...rest } = fields;
     const text = this.#serializer.stringify({ ...(meta && { [reserved]: meta }), cookie, ...rest });
-    if (hasPrototypeKey(text, fields)) throw new TypeError('A session can\'t hold a key named "__proto__".');
+    const unsafe = unsafety(text, fields);
+    if (unsafe) throw new TypeError(`A session can't be stored with ${unsafe}.`);
     return text;
   }
 
@@ -70,8 +75,10 @@ export class Codec {
   decode(text: string): DecodedRecord {
     const parsed = this.#parse(text);
     if (!isPlainObject(parsed)) throw new CorruptRecord("not an object");
+    const unsafe = unsafety(text, parsed);
+    if (unsafe) throw new CorruptRecord(unsafe);
     if (!isPlainObject(parsed.cookie)) throw new CorruptRecord("without a cookie");
-    if (hasPrototypeKey(text, parsed)) throw new CorruptRecord('a key named "__proto__"');
+    checkCookie(parsed.cookie);
     const { [reserved]: meta, ...fields } = parsed;
     return { fields, meta: asMeta(meta) };
   }
@@ -113,9 +120,26 @@ export function fieldsOf(session: object): SessionFields {
   return fields;
 }
 
+/** A cookie that express-session could not take up, or could not send, would be an error at every request. */
+function checkCookie(cookie: SessionFields): void {
+  const { originalMaxAge, maxAge, expires, ...attributes } = cookie;
+  const isTime = (value: unknown) =>
+    value == null || value === false || (typeof value === "number" && Math.abs(value) < 1e15);
+  if (!isTime(originalMaxAge) || !isTime(maxAge)) throw new CorruptRecord("with a cookie whose maxAge is no time");
+  try {
+    const date = expires == null || expires === false ? undefined : new Date(expires as string);
+    serialize("name", "value", { ...attributes, ...(date && { expires: date }) });
+  } catch (cause) {
+    throw new CorruptRecord("with a cookie that can't be sent", { cause });
+  }
+}
+
 function asMeta(meta: unknown): RecordMeta | undefined {
   if (meta === undefined) return undefined;
   if (!isPlainObject(meta) || meta.v !== 1) throw new CorruptRecord("written by a newer version");
-  if (typeof meta.created !== "number" || typeof meta.write !== "string") throw new CorruptRecord("metadata damaged");
-  return { v: 1, created: meta.created, write: meta.write };
+  const { created, writes } = meta;
+  if (typeof created !== "number" || !Array.isArray(writes) || !writes.every((name) => typeof name === "string")) {
+    throw new CorruptRecord("metadata damaged");
+  }
+  return { v: 1, created, writes };
 }

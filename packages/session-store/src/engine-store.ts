@@ -1,13 +1,9 @@
 import type { Request } from "express";
 import expressSession, { type Session, type SessionData } from "express-session";
-import { type SessionFields, fieldsOf } from "./codec.ts";
-import { mergeSessions } from "./merge.ts";
-import type { CommitResult, Sessions, TrackedSession } from "./sessions.ts";
+import type { Sessions, TrackedSession } from "./sessions.ts";
 
 /** Called once with an error, or with `null` and the outcome. */
 export type StoreCallback<T> = (error: unknown, value?: T) => void;
-
-const noRules = { atomicPaths: new Set<string>(), resolvers: new Map<string, never>() };
 
 /**
  * The engine as express-session's Store: callbacks in front, and the tracker of each session kept beside its object.
@@ -33,7 +29,7 @@ export class EngineStore extends expressSession.Store {
    * @param callback given the fields, or `undefined` if there is no such session; without it the promise tells
    */
   override get(sid: string, callback?: StoreCallback<SessionData | undefined>): Promise<SessionData | undefined> {
-    return settle(this.#get(sid), callback);
+    return deliver(this.#get(sid), callback);
   }
 
   /**
@@ -45,7 +41,7 @@ export class EngineStore extends expressSession.Store {
    * @param callback told when stored; without it the promise tells
    */
   override set(sid: string, session: SessionData, callback?: StoreCallback<void>): Promise<void> {
-    return settle(this.#set(sid, session), callback);
+    return deliver(this.#set(sid, session), callback);
   }
 
   /**
@@ -56,7 +52,7 @@ export class EngineStore extends expressSession.Store {
    * @param callback told when recorded; without it the promise tells
    */
   override touch(sid: string, session: SessionData, callback?: StoreCallback<void>): Promise<void> {
-    return settle(this.#touch(sid, session), callback);
+    return deliver(this.#touch(sid, session), callback);
   }
 
   /**
@@ -66,7 +62,7 @@ export class EngineStore extends expressSession.Store {
    * @param callback told when it has ended; without it the promise tells
    */
   override destroy(sid: string, callback?: StoreCallback<void>): Promise<void> {
-    return settle(this.sessions.destroy(sid), callback);
+    return deliver(this.sessions.destroy(sid), callback);
   }
 
   /** @internal express-session makes the Session object through this. */
@@ -93,14 +89,6 @@ export class EngineStore extends expressSession.Store {
     return tracker;
   }
 
-  /** Commits a session object, which then shows what is stored. @internal */
-  async commit(tracker: TrackedSession, session: object): Promise<CommitResult["outcome"]> {
-    const { outcome, given, merged } = await this.sessions.commit(tracker, session);
-    // The handler may have gone on changing the object while it was being stored.
-    if (given && merged) show(session, mergeSessions(given, fieldsOf(session), merged, noRules).value);
-    return outcome;
-  }
-
   async #get(sid: string): Promise<SessionData | undefined> {
     const tracker = await this.sessions.load(sid);
     return tracker && this.fieldsOf(tracker);
@@ -109,7 +97,7 @@ export class EngineStore extends expressSession.Store {
   async #set(sid: string, session: SessionData): Promise<void> {
     const tracker = isSession(session) ? this.trackerOf(session) : this.#trackers.get(session);
     if (tracker?.id !== sid) return this.sessions.overwrite(sid, session);
-    const outcome = await this.commit(tracker, session);
+    const outcome = await this.sessions.commit(tracker, session);
     // express-session with `resave` sets what has not changed: that is a use.
     if (outcome === "unchanged") await this.#touch(sid, session);
   }
@@ -141,21 +129,8 @@ function isSession(session: object): session is Session {
   return typeof (session as Partial<Session>).regenerate === "function";
 }
 
-/** Makes a session's object show `fields`. */
-function show(session: object, fields: SessionFields): void {
-  const target = session as Record<string, unknown>;
-  const { cookie, ...rest } = fields as { cookie: SessionFields };
-  for (const key of Object.keys(target))
-    if (key !== "cookie" && !Object.hasOwn(rest, key)) Reflect.deleteProperty(target, key);
-  Object.assign(target, rest);
-  const { expires, originalMaxAge, ...attributes } = cookie;
-  // In this order: express-session's Cookie derives originalMaxAge from expires when that is set.
-  Object.assign(target.cookie as object, attributes, { expires: expires ? new Date(expires as string) : expires });
-  Object.assign(target.cookie as object, { originalMaxAge });
-}
-
 /** A promise's outcome for a callback, once, where an exception it throws can't be taken for a failure of the work. */
-export function settle<T>(work: Promise<T>, callback: StoreCallback<T> | undefined): Promise<T> {
+export function deliver<T>(work: Promise<T>, callback: StoreCallback<T> | undefined): Promise<T> {
   if (!callback) return work;
   work.then(
     (value) => process.nextTick(callback, null, value),

@@ -46,7 +46,12 @@ export class Events {
   report(event: SessionEvent): void {
     this.#counts[event.type] += 1;
     if (event.type === "merged") this.#counts.conflicts += event.conflicts.length;
-    this.#listener?.(event);
+    try {
+      this.#listener?.(event);
+    } catch (error) {
+      // The request that caused the event is not to blame, and may be past answering.
+      process.emitWarning(`onEvent threw at "${event.type}": ${String(error)}`, "LockstepWarning");
+    }
   }
 
   counts(): SessionCounts {

@@ -22,10 +22,13 @@ export function recordLifeMs(lifetime: Lifetime): number {
   return Math.min(idle, Math.floor(lifetime.created + lifetime.absoluteMs - lifetime.now));
 }
 
+/** What a touch must add at least, in ms: where the absolute limit ends the session, it could add nothing but noise. */
+const worthwhileMs = 1_000;
+
 /** Whether a use of the session must be recorded, or the last recorded one is recent enough. */
 export function touchIsDue(remainingMs: number, lifetime: Lifetime): boolean {
-  // Where the absolute limit is what ends the session, a touch could add nothing.
-  return remainingMs < Math.min(lifetime.idleMs, recordLifeMs(lifetime));
+  const gain = recordLifeMs(lifetime) - remainingMs;
+  return remainingMs < lifetime.idleMs && gain >= Math.min(worthwhileMs, lifetime.idleMs * slack);
 }
 
 /** When the browser should drop the cookie: with the record, but at most `maxAgeMs` from now; ISO 8601. */

@@ -8,7 +8,7 @@ export { type SessionOptions, type SharedEngine, session } from "./middleware.ts
 export type { SessionsOptions } from "./options.ts";
 export { RedisStore, type RedisStoreOptions } from "./redis-store.ts";
 export {
-  type CommitResult,
+  type CommitOutcome,
   type ListedSession,
   type Sessions,
   type TrackedSession,

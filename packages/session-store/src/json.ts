@@ -5,17 +5,26 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
   return prototype === Object.prototype || prototype === null;
 }
 
-/**
- * Whether a parsed text has a key `__proto__` anywhere. Assigning such a key elsewhere would set a prototype.
- *
- * The text is looked at first, since nearly none needs the walk: JSON spells the key in full, or with a `\u` escape.
- */
-export function hasPrototypeKey(text: string, value: unknown): boolean {
-  return /__proto__|\\u/.test(text) && walk(value);
-}
+/** Deeper data could not be compared, merged or written again without exhausting the stack. */
+const maxDepth = 500;
 
-function walk(value: unknown): boolean {
-  if (typeof value !== "object" || value === null) return false;
-  if (Object.hasOwn(value, "__proto__")) return true;
-  return Object.values(value).some(walk);
+/**
+ * What makes parsed JSON unsafe to work with, if anything: a key `__proto__` anywhere, since assigning it elsewhere would
+ * set a prototype, or nesting beyond {@link maxDepth}.
+ *
+ * The text is looked at first, since nearly none needs the walk: JSON spells the key in full or with a `\u` escape, and
+ * each level needs a bracket.
+ */
+export function unsafety(text: string, value: unknown): string | undefined {
+  const mayHaveKey = /__proto__|\\u/.test(text);
+  const mayBeDeep = text.length > maxDepth && (text.match(/[[{]/g)?.length ?? 0) > maxDepth;
+  if (!mayHaveKey && !mayBeDeep) return undefined;
+  let level: unknown[] = [value];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > maxDepth) return `nested deeper than ${maxDepth} levels`;
+    const objects = level.filter((item) => typeof item === "object" && item !== null);
+    if (objects.some((object) => Object.hasOwn(object, "__proto__"))) return 'a key named "__proto__"';
+    level = objects.flatMap((object) => Object.values(object) as unknown[]);
+  }
+  return undefined;
 }

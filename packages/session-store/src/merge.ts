@@ -16,6 +16,9 @@ export interface MergeRules {
   readonly resolvers: ReadonlyMap<string, Resolver>;
 }
 
+/** No rules but the common ones. */
+export const withoutRules: MergeRules = { atomicPaths: new Set(), resolvers: new Map() };
+
 /** A merged value and the paths at which both sides had changed the very same value, so that mine replaced theirs. */
 export interface Merged {
   readonly value: Record<string, unknown>;

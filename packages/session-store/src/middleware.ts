@@ -35,7 +35,8 @@ export interface SessionOptions {
   readonly unset?: "destroy" | "keep" | undefined;
   /**
    * Answers, before it returns, a request whose session could not be stored. The handler's status, headers and body are
-   * gone by then. Default: the error's status, its `Retry-After`, and a line of text.
+   * gone by then; what earlier middleware has set is there, but for `Set-Cookie`. Default: the error's status, its
+   * `Retry-After`, and a line of text.
    */
   readonly onCommitError?: ((error: SessionStoreError, request: Request, response: Response) => void) | undefined;
 }
@@ -83,16 +84,22 @@ function hasSession(request: Request): boolean {
 }
 
 /** A browser sends a cookie only under its path; elsewhere there is no session. */
-function isUnder(path = "/", request: Request): boolean {
-  return path === "/" || request.originalUrl.startsWith(path);
+function isUnder(path: string | null | undefined, request: Request): boolean {
+  if (!path || path === "/") return true;
+  // A client may put the whole address on the request line (RFC 9112, 3.2.2).
+  const target = (request.originalUrl as string | undefined) ?? request.url;
+  return target.replace(/^[a-z]+:\/\/[^/]*/i, "").startsWith(path);
 }
 
 function resolveSettings(options: SessionOptions): RequestSettings {
   const { cookie = {}, genid, unset } = options;
   const name = options.name ?? options.key ?? "connect.sid";
-  const [first, ...others] = [options.secret as CipherKey | CipherKey[]].flat();
+  const secrets = [options.secret as CipherKey | CipherKey[]].flat();
+  const [first, ...others] = secrets;
   // Whoever calls from JavaScript is not held back by the types.
-  if (!first) throw new TypeError("Lockstep sessions: secret is required, to sign the cookie.");
+  if (!first || secrets.some((secret) => !secret)) {
+    throw new TypeError("Lockstep sessions: secret is required, to sign the cookie; of a list, each of them.");
+  }
   if (genid !== undefined && typeof genid !== "function") {
     throw new TypeError("Lockstep sessions: genid must be a function.");
   }
@@ -109,7 +116,14 @@ function resolveSettings(options: SessionOptions): RequestSettings {
     rolling: options.rolling ?? false,
     saveUninitialized: options.saveUninitialized ?? false,
     unsetDestroys: unset === "destroy",
-    onCommitError: options.onCommitError ?? answerCommitError,
+    onCommitError: (error, request, response) => {
+      try {
+        (options.onCommitError ?? answerCommitError)(error, request, response);
+      } catch (thrown) {
+        process.emitWarning(`onCommitError threw: ${String(thrown)}`, "LockstepWarning");
+        if (!response.headersSent) answerCommitError(error, request, response);
+      }
+    },
   };
 }
 
@@ -122,10 +136,8 @@ const explanations: Readonly<Record<SessionStoreError["code"], string>> = {
 };
 
 function answerCommitError(error: SessionStoreError, _request: Request, response: Response): void {
-  response.writeHead(error.status, {
-    ...error.headers,
-    "Content-Type": "text/plain; charset=utf-8",
-    "Cache-Control": "no-store",
-  });
+  response.statusCode = error.status;
+  const headers = { ...error.headers, "Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store" };
+  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
   response.end(`${explanations[error.code]}\n`);
 }

@@ -39,7 +39,7 @@ export interface SessionsOptions {
   readonly resolve?: Readonly<Record<string, Resolver>> | undefined;
   /** How sessions become text; default `JSON`. */
   readonly serializer?: Serializer | undefined;
-  /** Told of each {@link SessionEvent}, once, as it happens. It must not throw. */
+  /** Told of each {@link SessionEvent}, once, as it happens. What it throws becomes a process warning. */
   readonly onEvent?: ((event: SessionEvent) => void) | undefined;
 }
 

@@ -1,8 +1,11 @@
-import { Commands, type RedisClient, primaries } from "@lockstep/redis-kit";
+import { Commands, type RedisClient, keyPrefixOf, primaries } from "@lockstep/redis-kit";
 import { SessionStoreError, fromCommandError } from "./errors.ts";
-import { type Keys, createKeys } from "./keys.ts";
+import { type Keys, createKeys, escapeGlob } from "./keys.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { type CommitReply, type RecordReply, commitRecord, loadRecord, touchRecord } from "./scripts.ts";
+
+/** What a commit asks for: see {@link commitRecord}. */
+type Change = Parameters<typeof commitRecord>[2];
 
 /** The sessions' records in Redis, by session id: every command this package sends, each within its deadline. */
 export class Records {
@@ -23,9 +26,9 @@ export class Records {
   }
 
   /** @throws {@link SessionStoreError} `INVALID_SESSION` for an id that can't name a record */
-  async commit(id: string, change: Parameters<typeof commitRecord>[2]): Promise<CommitReply> {
+  async commit(id: string, change: Change, withinMs: number): Promise<CommitReply> {
     const key = this.#keyFor(id);
-    return write(() => commitRecord(this.#commands, key, change));
+    return write(() => commitRecord(this.#commands, key, change, withinMs));
   }
 
   /** Stores a record whatever is there. */
@@ -44,9 +47,8 @@ export class Records {
     return write(() => touchRecord(this.#commands, key, lifeMs));
   }
 
-  async destroy(id: string): Promise<void> {
-    const key = this.#keys.record(id);
-    if (key !== undefined) await this.#delete(key);
+  async destroy(idOrHandle: string): Promise<void> {
+    await Promise.all(this.#keys.recordsNamed(idOrHandle).map((key) => this.#delete(key)));
   }
 
   /** The names (see {@link Keys.nameOf}) of all records, in batches: SCAN on each primary, so it may repeat one. */
@@ -69,14 +71,18 @@ export class Records {
   }
 
   async *#scan(batchSize: number): AsyncGenerator<{ key: string; name: string }[]> {
+    // ioredis puts its own prefix before the keys of commands, but not into the pattern or the reply of a SCAN.
+    const added = keyPrefixOf(this.#client);
+    const pattern = escapeGlob(added) + this.#keys.recordPattern;
     for (const node of primaries(this.#client)) {
       let cursor = "0";
       do {
         const from = cursor;
-        const scan = () => node.scan(from, "MATCH", this.#keys.recordPattern, "COUNT", batchSize);
+        const scan = () => node.scan(from, "MATCH", pattern, "COUNT", batchSize);
         const [next, found] = await read(() => this.#commands.send("a scan for sessions", scan));
         cursor = next;
-        yield found.flatMap((key) => {
+        yield found.flatMap((prefixed) => {
+          const key = prefixed.slice(added.length);
           const name = this.#keys.nameOf(key);
           return name === undefined ? [] : [{ key, name }];
         });

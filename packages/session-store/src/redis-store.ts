@@ -1,6 +1,6 @@
 import type { SessionData } from "express-session";
 import type { Serializer } from "./codec.ts";
-import { EngineStore, type StoreCallback, settle } from "./engine-store.ts";
+import { EngineStore, type StoreCallback, deliver } from "./engine-store.ts";
 import type { SessionsOptions } from "./options.ts";
 import { Sessions } from "./sessions.ts";
 
@@ -43,7 +43,7 @@ export class RedisStore extends EngineStore {
   }
 
   override touch(sid: string, session: SessionData, callback?: StoreCallback<void>): Promise<void> {
-    return this.#disableTouch ? settle(Promise.resolve(), callback) : super.touch(sid, session, callback);
+    return this.#disableTouch ? deliver(Promise.resolve(), callback) : super.touch(sid, session, callback);
   }
 
   /**
@@ -52,7 +52,7 @@ export class RedisStore extends EngineStore {
    * @param callback given the sessions; without it the promise tells
    */
   override all(callback?: StoreCallback<SessionData[]>): Promise<SessionData[]> {
-    return settle(this.#all(), callback);
+    return deliver(this.#all(), callback);
   }
 
   /**
@@ -61,7 +61,7 @@ export class RedisStore extends EngineStore {
    * @param callback given the number; without it the promise tells
    */
   override length(callback?: StoreCallback<number>): Promise<number> {
-    return settle(
+    return deliver(
       this.#names().then((names) => names.length),
       callback,
     );
@@ -73,7 +73,7 @@ export class RedisStore extends EngineStore {
    * @param callback given the ids; without it the promise tells
    */
   ids(callback?: StoreCallback<string[]>): Promise<string[]> {
-    return settle(this.#names(), callback);
+    return deliver(this.#names(), callback);
   }
 
   /**
@@ -82,7 +82,7 @@ export class RedisStore extends EngineStore {
    * @param callback told when done; without it the promise tells
    */
   override clear(callback?: StoreCallback<void>): Promise<void> {
-    return settle(this.sessions.clear(this.#scanCount), callback);
+    return deliver(this.sessions.clear(this.#scanCount), callback);
   }
 
   async #all(): Promise<SessionData[]> {

@@ -28,11 +28,19 @@ type Constructors = {
 };
 const { Session: NewSession, Cookie: NewCookie } = expressSession as unknown as Constructors;
 
+/** How a request ends the session that it came with: its `destroy` or `regenerate`. */
+interface Ending {
+  /** Fulfilled when the session has ended, rejected when it has not. */
+  readonly done: Promise<void>;
+  state: "pending" | "ended" | "failed";
+  /** Whether the handler gave a callback, and so is told of a failure itself. */
+  readonly isWatched: boolean;
+}
+
 /** The Store behind session(): what `req.sessionStore` is, and what a Session's own methods call. */
 export class RequestStore extends EngineStore {
   readonly #settings: RequestSettings;
-  /** Requests that ended their session, by whatever way. */
-  readonly #ended = new WeakSet<Request>();
+  readonly #endings = new WeakMap<Request, Ending>();
 
   constructor(sessions: Sessions, settings: RequestSettings) {
     super(sessions);
@@ -59,24 +67,37 @@ export class RequestStore extends EngineStore {
   }
 
   override regenerate(request: Request, callback: (error?: unknown) => void): void {
-    this.#ended.add(request);
-    super.regenerate(request, callback);
+    super.regenerate(request, this.#ending(request, callback));
   }
 
-  /** Whether the request's handler ended the session that it came with. */
-  hasEnded(request: Request): boolean {
-    return this.#ended.has(request);
+  /** How the request's handler has ended its session, if it has. */
+  endingOf(request: Request): Ending | undefined {
+    return this.#endings.get(request);
   }
 
-  /** Notes a `destroy`: only the request that destroys a session may clear its cookie (S3). */
   #watched<T extends Session>(request: Request, session: T): T {
     const destroy = session.destroy.bind(session);
-    const value: Session["destroy"] = (callback) => {
-      this.#ended.add(request);
-      return destroy(callback);
+    const value = (callback?: (error?: unknown) => void) => destroy(this.#ending(request, callback));
+    return Object.defineProperty(session, "destroy", { value, configurable: true, writable: true });
+  }
+
+  /** Notes that a request ends its session, and gives the callback that tells how that went. */
+  #ending(request: Request, callback: ((error?: unknown) => void) | undefined): (error?: unknown) => void {
+    let tell: (error?: unknown) => void = () => undefined;
+    const done = new Promise<void>((resolve, reject) => {
+      tell = (error) => {
+        if (error) reject(error instanceof Error ? error : new Error("The session was not ended.", { cause: error }));
+        else resolve();
+      };
+    });
+    done.catch(() => undefined); // asked for later, or never
+    const ending: Ending = { done, state: "pending", isWatched: callback !== undefined };
+    this.#endings.set(request, ending);
+    return (error) => {
+      ending.state = error ? "failed" : "ended";
+      tell(error);
+      callback?.(error);
     };
-    Object.defineProperty(session, "destroy", { value, configurable: true, writable: true });
-    return session;
   }
 }
 
@@ -90,7 +111,7 @@ export class RequestSession implements GateKeeper {
   /** The id that the request's cookie brought. */
   readonly #cookieId: string | undefined;
   readonly #loaded: TrackedSession | undefined;
-  #lookedAt = false;
+  #isMaterialised = false;
 
   /** @param loaded the session that the cookie names, if it exists */
   constructor(
@@ -112,25 +133,21 @@ export class RequestSession implements GateKeeper {
   }
 
   beforeHeaders(): Promise<() => void> | undefined {
-    if (!this.#lookedAt) {
-      if (this.#loaded && !this.#settings.rolling) {
-        void this.#sessions.touch(this.#loaded);
-        return undefined;
-      }
-      if (!this.#loaded && !this.#settings.saveUninitialized) return undefined;
-      this.#look();
+    const ending = this.#store.endingOf(this.#request);
+    // An answer must not overtake the end of its session, nor promise one that failed unheard.
+    if (ending?.state === "pending" || (ending?.state === "failed" && !ending.isWatched)) {
+      return ending.done.then(() => this.#decide() ?? nothing);
     }
-    const session = this.#request.session as Session | null | undefined;
-    return session ? this.#settle(session) : this.#settleWithout();
+    return this.#decide();
   }
 
   beforeEnd(): Promise<void> | undefined {
-    const session = this.#lookedAt ? (this.#request.session as Session | null | undefined) : undefined;
+    const session = this.#isMaterialised ? this.#current() : undefined;
     if (!session) return undefined;
     const tracker = this.#store.trackerOf(session);
     // Headers have left, so a session born since then has no cookie to be found by.
     if (!tracker.isStored || this.#sessions.isUnchanged(tracker, session)) return undefined;
-    return this.#store.commit(tracker, session).then(() => undefined);
+    return this.#sessions.commit(tracker, session).then(() => undefined);
   }
 
   refuse(error: unknown): void {
@@ -141,57 +158,80 @@ export class RequestSession implements GateKeeper {
     this.#settings.onCommitError(failure, this.#request, this.#response);
   }
 
-  /** The handler left a session: store it if it has changed, and give the browser its id. */
-  #settle(session: Session): Promise<() => void> | undefined {
+  #decide(): Promise<() => void> | undefined {
+    if (!this.#isMaterialised) {
+      if (this.#loaded && !this.#settings.rolling) {
+        void this.#sessions.touch(this.#loaded);
+        return undefined;
+      }
+      if (!this.#loaded && !this.#settings.saveUninitialized) return undefined;
+      this.#materialise();
+    }
+    const session = this.#current();
+    if (!session) return this.#leaveNone();
     const tracker = this.#store.trackerOf(session);
     const isNew = session.id !== this.#cookieId;
-    if (isNew && !tracker.isStored && !this.#settings.saveUninitialized && isEmpty(session)) {
-      return this.#settleWithout();
-    }
+    const isWanted = tracker.isStored || this.#settings.saveUninitialized || this.#hasEnded() || !isEmpty(session);
+    if (isNew && !isWanted) return undefined;
     // A use: the browser's copy of the cookie, where one is sent, lives as long as the record.
     session.touch();
-    if (!this.#sessions.isUnchanged(tracker, session)) {
-      const expires = attributesOf(session.cookie).expires != null;
-      const wanted = isNew || this.#settings.rolling || expires;
-      // Made first: attributes that no cookie can have are an error before anything is stored.
-      const cookie = wanted ? this.#cookieFor(session) : undefined;
-      return this.#store.commit(tracker, session).then((outcome) => () => {
-        if (outcome !== "gone") this.#send(cookie);
-      });
-    }
-    if (isNew) this.#send(this.#cookieFor(session));
-    else if (this.#settings.rolling) return this.#roll(session, tracker);
-    else void this.#sessions.touch(tracker);
-    return undefined;
+    if (this.#sessions.isUnchanged(tracker, session)) return this.#leaveUnchanged(session, tracker, isNew);
+    return this.#leaveChanged(session, tracker, isNew);
+  }
+
+  async #leaveChanged(session: Session, tracker: TrackedSession, isNew: boolean): Promise<() => void> {
+    // Before anything is stored: attributes that no cookie can have are an error.
+    this.#cookieFor(session, tracker);
+    const outcome = await this.#sessions.commit(tracker, session);
+    if (outcome === "unchanged") return (await this.#leaveUnchanged(session, tracker, isNew)) ?? nothing;
+    return () => {
+      const isWanted = isNew || this.#settings.rolling || attributesOf(session.cookie).expires != null;
+      if (outcome === "stored" && isWanted) this.#send(this.#cookieFor(session, tracker));
+    };
+  }
+
+  #leaveUnchanged(session: Session, tracker: TrackedSession, isNew: boolean): Promise<() => void> | undefined {
+    if (this.#settings.rolling && !isNew) return this.#roll(session, tracker);
+    void this.#sessions.touch(tracker);
+    if (!isNew) return undefined;
+    const give = () => this.#send(this.#cookieFor(session, tracker));
+    return Promise.resolve(give);
   }
 
   /** S3: not without knowing that the session is alive: its cookie could overwrite that of a new sign-in. */
   async #roll(session: Session, tracker: TrackedSession): Promise<() => void> {
-    const cookie = this.#cookieFor(session);
     const state = await this.#sessions.touch(tracker, { always: true });
     return () => {
-      if (state === "alive") this.#send(cookie);
+      if (state === "alive") this.#send(this.#cookieFor(session, tracker));
     };
   }
 
   /** The handler left no session. */
-  #settleWithout(): Promise<() => void> | undefined {
-    const ended = this.#store.hasEnded(this.#request);
-    const unset = (this.#request.session as Session | null | undefined) == null;
-    if (this.#loaded && unset && this.#settings.unsetDestroys && !ended) {
-      return this.#sessions.destroy(this.#loaded.id).then(() => () => {
-        this.#clearCookie();
-      });
-    }
-    if (ended) this.#clearCookie();
-    return undefined;
+  #leaveNone(): Promise<() => void> | undefined {
+    const clear = () => this.#clearCookie();
+    if (this.#settings.unsetDestroys) return this.#sessions.destroy(this.#request.sessionID).then(() => clear);
+    return this.#hasEnded() ? Promise.resolve(clear) : undefined;
+  }
+
+  #current(): Session | undefined {
+    const held: Partial<Pick<Request, "session">> = this.#request;
+    return held.session ?? undefined;
+  }
+
+  #hasEnded(): boolean {
+    return this.#store.endingOf(this.#request)?.state === "ended";
   }
 
   /** The `Set-Cookie` of a session; none for a cookie that only TLS may carry on a connection without. */
-  #cookieFor(session: Session): string | undefined {
+  #cookieFor(session: Session, tracker: TrackedSession): string | undefined {
     const { name, secrets, trustProxy } = this.#settings;
     if (session.cookie.secure && !isSecure(this.#request, trustProxy)) return undefined;
-    return sessionCookie(name, session.id, secrets[0], attributesOf(session.cookie));
+    const attributes = attributesOf(session.cookie);
+    const { remainingMs } = tracker;
+    // S6: the cookie does not outlive the record, whose end may be the absolute limit's.
+    const end = remainingMs === undefined ? Infinity : Date.now() + remainingMs;
+    if (attributes.expires instanceof Date && attributes.expires.getTime() > end) attributes.expires = new Date(end);
+    return sessionCookie(name, session.id, secrets[0], attributes);
   }
 
   #send(cookie: string | undefined): void {
@@ -217,19 +257,19 @@ export class RequestSession implements GateKeeper {
       configurable: true,
       enumerable: true,
       get: () => {
-        this.#look();
+        this.#materialise();
         return this.#request[property];
       },
       set: (value: unknown) => {
-        this.#look();
+        this.#materialise();
         Object.defineProperty(this.#request, property, { value, configurable: true, enumerable: true, writable: true });
       },
     });
   }
 
-  #look(): void {
-    if (this.#lookedAt) return;
-    this.#lookedAt = true;
+  #materialise(): void {
+    if (this.#isMaterialised) return;
+    this.#isMaterialised = true;
     for (const property of ["session", "sessionID"]) {
       Object.defineProperty(this.#request, property, {
         value: undefined,
@@ -247,6 +287,8 @@ export class RequestSession implements GateKeeper {
     }
   }
 }
+
+const nothing = () => undefined;
 
 /** Whether nobody has put anything into a new session. */
 function isEmpty(session: Session): boolean {

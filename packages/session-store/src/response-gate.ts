@@ -1,6 +1,7 @@
-import type { ServerResponse } from "node:http";
-import type { Socket } from "node:net";
+import type { OutgoingHttpHeaders, ServerResponse } from "node:http";
 import type { Readable } from "node:stream";
+import { applyHead, isStatus } from "./response-head.ts";
+import { SocketHold } from "./socket-hold.ts";
 
 /** How much of a body may wait for the headers, in bytes. Whoever heeds `write`'s `false` never comes near it. */
 const maxHeldBytes = 16 * 1024 * 1024;
@@ -8,26 +9,28 @@ const maxHeldBytes = 16 * 1024 * 1024;
 /** What a response waits for. */
 export interface GateKeeper {
   /**
-   * Asked once, when the headers are about to leave; it may add some. A promise holds the response until it is fulfilled;
-   * its value is then called to add headers, since none can be set while the response is held.
+   * Asked once, when the headers are about to leave. A promise holds the response until it is fulfilled; its value is then
+   * called to add headers, since none can be set while the response is held.
    */
   beforeHeaders(): Promise<() => void> | undefined;
   /** Asked when a response whose headers have left (a stream) is about to end. */
   beforeEnd(): Promise<void> | undefined;
-  /** Answers instead, before it returns, when the promise of `beforeHeaders` was rejected. All headers are gone. */
+  /** Answers in the handler's place, before it returns, when `beforeHeaders` was rejected. */
   refuse(error: unknown): void;
 }
 
 type Method = (...args: unknown[]) => unknown;
 type MethodName = "writeHead" | "flushHeaders" | "write" | "end";
+type Methods = Record<MethodName, Method>;
+type Listener = (this: unknown) => void;
 
-/** The fields of Node's ServerResponse that say what has been sent. Express-session and compression read them too. */
+/** The fields of Node's ServerResponse that say what has been sent. express-session and compression read them too. */
 interface SentState {
   _header: string | null;
   finished: boolean;
 }
 
-type Held = Omit<ServerResponse, keyof SentState> & SentState;
+type GatedResponse = Omit<ServerResponse, keyof SentState> & SentState;
 
 /**
  * - `open`: nothing was sent;
@@ -46,28 +49,33 @@ type State = "open" | "held" | "passed" | "ending" | "refused";
  * fields `_header` and `finished`, so these are set, and set back when the calls are played to the real methods.
  */
 export class ResponseGate {
-  readonly #response: Held;
+  readonly #response: GatedResponse;
   readonly #keeper: GateKeeper;
-  readonly #real: Record<MethodName, Method>;
+  /** What was there before: Node's methods, or those of whoever wrapped them first (compression, say). */
+  readonly #real: Methods;
+  readonly #socketHold: SocketHold;
+  /** What earlier middleware has set: it stays when the handler's answer is refused. */
+  readonly #headersBefore: OutgoingHttpHeaders;
   #state: State = "open";
   #held: { name: MethodName; args: unknown[] }[] = [];
   #heldBytes = 0;
 
-  /** Takes over the methods through which anything leaves; whatever was wrapped around them before stays below. */
+  /** Takes over the methods through which anything leaves. */
   constructor(response: ServerResponse, keeper: GateKeeper) {
-    this.#response = response as unknown as Held;
+    this.#response = response as unknown as GatedResponse;
     this.#keeper = keeper;
-    const methods = response as unknown as Record<MethodName, Method>;
-    const { writeHead, flushHeaders, write, end } = methods;
-    this.#real = { writeHead, flushHeaders, write, end };
-    methods.writeHead = (...args) => this.#writeHead(args);
-    methods.flushHeaders = (...args) => this.#pass("flushHeaders", args);
-    methods.write = (...args) => this.#pass("write", args);
-    methods.end = (...args) => this.#pass("end", args);
+    this.#socketHold = new SocketHold(response);
+    this.#headersBefore = response.getHeaders();
+    this.#real = this.#replaceMethods({
+      writeHead: (...args) => this.#writeHead(args),
+      flushHeaders: (...args) => this.#pass("flushHeaders", args),
+      write: (...args) => this.#pass("write", args),
+      end: (...args) => this.#pass("end", args),
+    });
   }
 
   #writeHead(args: unknown[]): unknown {
-    if (this.#state !== "open" || !isStatus(args[0])) return this.#call("writeHead", args);
+    if (this.#state !== "open" || this.#response._header || !isStatus(args[0])) return this.#call("writeHead", args);
     // Applied first: what the keeper adds (a cookie) must not be replaced by the headers given here.
     const head = applyHead(this.#response, args);
     return this.#pass("writeHead", head);
@@ -86,7 +94,7 @@ export class ResponseGate {
     // Sent past us, by somebody who kept the real methods: there is nothing left to hold.
     if (this.#response._header) this.#state = "passed";
     // Node's own complaint about the argument, while nothing has happened yet.
-    if (this.#state === "passed" || (name === "write" && !isChunk(args[0]))) return this.#call(name, args);
+    if (this.#state === "passed" || !isAcceptable(name, args)) return this.#call(name, args);
 
     const wait = ask(() => this.#keeper.beforeHeaders());
     if (!wait) {
@@ -96,78 +104,93 @@ export class ResponseGate {
     const { statusCode, statusMessage } = this.#response;
     this.#state = "held";
     this.#response._header = "held";
-    const letSocketGo = keepSocket(this.#response.socket);
+    this.#socketHold.begin();
+    const drain = holdDrain(this.#response);
     const reopen = () => {
       this.#response._header = null;
       this.#response.finished = false;
       Object.assign(this.#response, { statusCode, statusMessage });
     };
-    wait.then(
-      (addHeaders) => {
-        reopen();
-        addHeaders();
-        this.#release();
-        letSocketGo();
-      },
-      (error: unknown) => {
-        reopen();
-        this.#refuse(error);
-        letSocketGo();
-      },
-    );
+    wait
+      .then(
+        (addHeaders) => {
+          reopen();
+          addHeaders();
+          this.#release(drain);
+        },
+        (error: unknown) => {
+          reopen();
+          this.#refuse(error);
+          drain(true);
+        },
+      )
+      // Node refused what the handler gave it (a status message, say), too late for the handler to hear; or the keeper threw.
+      .catch((error: unknown) => this.#response.destroy(asError(error)))
+      .finally(() => {
+        this.#socketHold.end();
+      });
     return this.#hold(name, args);
   }
 
   #hold(name: MethodName, args: unknown[]): unknown {
-    // What Node answers to a call after the end, or to a chunk that is none, it answers without sending anything.
-    if (this.#response.finished || (name === "write" && !isChunk(args[0]))) return this.#call(name, args);
+    const response = this.#response;
+    // What Node answers to a call after the end, or with an argument it refuses, it answers without sending anything.
+    if (response.finished || response.destroyed || !isAcceptable(name, args)) return this.#call(name, args);
     this.#held.push({ name, args });
     if (name === "end") {
-      this.#response.finished = true;
-      return this.#response;
+      response.finished = true;
+      return response;
     }
-    if (name !== "write") return name === "writeHead" ? this.#response : undefined;
+    if (name !== "write") return name === "writeHead" ? response : undefined;
     this.#heldBytes += sizeOf(args[0]);
     if (this.#held.length > 1 && this.#heldBytes > maxHeldBytes) {
-      this.#response.destroy(new Error(`More than ${maxHeldBytes} bytes were written without waiting for "drain".`));
+      this.#held = [];
+      response.destroy(new Error(`More than ${maxHeldBytes} bytes were written without waiting for "drain".`));
     }
     return false;
   }
 
   /** Plays the held calls to the real methods. */
-  #release(): void {
+  #release(drain: (isDrained: boolean) => void): void {
     this.#state = "passed";
+    let isDrained = true;
     const held = this.#take();
-    let drained = true;
-    try {
-      for (const [index, { name, args }] of held.entries()) {
-        // An end that came after other calls may have changed the session again in between.
-        const result = name === "end" && index > 0 ? this.#end(args) : this.#call(name, args);
-        if (name === "write") drained = result !== false;
-      }
-    } catch (error) {
-      // Node refused what the handler gave it (a status message, say), too late for the handler to hear.
-      this.#response.destroy(error as Error);
-      return;
+    for (const [index, { name, args }] of held.entries()) {
+      // An end that came after other calls may have changed the session again in between.
+      const result = name === "end" && index > 0 ? this.#end(args) : this.#call(name, args);
+      if (name === "write") isDrained = result !== false;
     }
-    const stopped = held.some(({ name }) => name === "write") && !this.#response.finished;
-    if (stopped && drained) this.#response.emit("drain");
+    drain(isDrained && held.some(({ name }) => name === "write") && !this.#response.finished);
   }
 
-  /** Lets the keeper answer in the handler's place. */
+  /** Lets the keeper answer in the handler's place, past whatever the handler has wrapped around the methods. */
   #refuse(error: unknown): void {
     const response = this.#response;
     const held = this.#take();
     for (const name of response.getHeaderNames()) response.removeHeader(name);
+    for (const [name, value] of Object.entries(this.#headersBefore)) {
+      if (name !== "set-cookie" && value !== undefined) response.setHeader(name, value);
+    }
     response.statusMessage = "";
-    // As if its end were held already: the answer passes, and the session that could not be stored is not stored after all.
-    this.#state = "ending";
-    this.#keeper.refuse(error);
-    if (!response.finished) response.destroy(error instanceof Error ? error : undefined);
-    this.#state = "refused";
-    for (const { name, args } of held) this.#drop(name, args);
-    // What was piped here is unpiped when the refusal is out: let it run dry, or it would stay open for ever.
-    response.on("unpipe", (source: Readable) => source.resume());
+    // Not `finished`: compression ends later, when it has compressed.
+    const answer = { hasEnded: false };
+    const wrapped = this.#replaceMethods({
+      ...this.#real,
+      end: (...args) => {
+        answer.hasEnded = true;
+        return this.#call("end", args);
+      },
+    });
+    try {
+      this.#keeper.refuse(error);
+    } finally {
+      this.#replaceMethods(wrapped);
+      this.#state = "refused";
+      if (!answer.hasEnded) response.destroy(asError(error));
+      for (const { name, args } of held) this.#drop(name, args);
+      // What was piped here is unpiped when the refusal is out: let it run dry, or it would stay open for ever.
+      response.on("unpipe", (source: Readable) => source.resume());
+    }
   }
 
   /** The end of a response whose headers have left. */
@@ -178,20 +201,18 @@ export class ResponseGate {
     if (!wait) return this.#call("end", args);
     this.#state = "ending";
     response.finished = true;
-    const letSocketGo = keepSocket(response.socket);
-    wait.then(
-      () => {
+    this.#socketHold.begin();
+    wait
+      .then(() => {
         response.finished = false;
         this.#state = "passed";
         this.#call("end", args);
-        letSocketGo();
-      },
-      (error: unknown) => {
-        letSocketGo();
-        // The status has been sent, so a broken connection is the only way left to say that this failed.
-        response.destroy(error instanceof Error ? error : undefined);
-      },
-    );
+      })
+      // The status has been sent, so a broken connection is the only way left to say that this failed.
+      .catch((error: unknown) => response.destroy(asError(error)))
+      .finally(() => {
+        this.#socketHold.end();
+      });
     return response;
   }
 
@@ -211,6 +232,39 @@ export class ResponseGate {
   #call(name: MethodName, args: unknown[]): unknown {
     return this.#real[name].apply(this.#response, args);
   }
+
+  /** @returns the methods that were there */
+  #replaceMethods(methods: Methods): Methods {
+    const response = this.#response as unknown as Methods;
+    const { writeHead, flushHeaders, write, end } = response;
+    Object.assign(response, methods);
+    return { writeHead, flushHeaders, write, end };
+  }
+}
+
+/**
+ * Keeps the listeners for "drain" that are added while a response is held. A wrapper below (compression) may pass them on
+ * to a stream of its own that was never full, and so would never call them.
+ *
+ * @returns ends that, and calls them if what was held has drained
+ */
+function holdDrain(response: GatedResponse): (isDrained: boolean) => void {
+  const before = Object.getOwnPropertyDescriptor(response, "on");
+  const on = response.on.bind(response) as (event: string, listener: Listener) => unknown;
+  const kept: Listener[] = [];
+  const value = (event: string, listener: Listener) => {
+    if (event === "drain") kept.push(listener);
+    else on(event, listener);
+    return response;
+  };
+  Object.defineProperty(response, "on", { value, configurable: true, writable: true });
+  return (isDrained) => {
+    if (before) Object.defineProperty(response, "on", before);
+    else Reflect.deleteProperty(response, "on");
+    if (isDrained) response.emit("drain");
+    for (const listener of kept) response.on("drain", listener);
+    if (isDrained) for (const listener of kept) listener.call(response);
+  };
 }
 
 /** The keeper's answer. If it throws, that is a refusal too: the handler that sends is not to blame, and could not help. */
@@ -218,33 +272,14 @@ function ask<T>(question: () => Promise<T> | undefined): Promise<T> | undefined 
   try {
     return question();
   } catch (error) {
-    return Promise.reject(error instanceof Error ? error : new Error(String(error)));
+    return Promise.reject(asError(error));
   }
 }
 
-/** Sets what `writeHead(status, [reason], [headers])` was given, and returns what is left to call it with. */
-function applyHead(response: Pick<ServerResponse, "setHeader">, [status, second, third]: unknown[]): unknown[] {
-  const reason = typeof second === "string" ? second : undefined;
-  const headers = reason === undefined ? (second ?? third) : third;
-  for (const [name, values] of groupHeaders(headers)) response.setHeader(name, values);
-  return reason === undefined ? [status] : [status, reason];
-}
-
-/** Headers as Node takes them: an object, or a list of names and values in turn, in which a name may repeat. */
-function groupHeaders(headers: unknown): Iterable<[string, string | string[]]> {
-  if (!Array.isArray(headers)) return Object.entries((headers ?? {}) as Record<string, string | string[]>);
-  const flat = headers.flat() as string[];
-  const grouped = new Map<string, string[]>();
-  for (let at = 0; at + 1 < flat.length; at += 2) {
-    const name = String(flat[at]);
-    grouped.set(name, [...(grouped.get(name) ?? []), String(flat[at + 1])]);
-  }
-  return [...grouped].map(([name, values]) => [name, values.length === 1 ? String(values[0]) : values]);
-}
-
-function isStatus(status: unknown): boolean {
-  const code = Number(status) | 0;
-  return code >= 100 && code <= 999;
+/** Whether Node would take a chunk; what it refuses it refuses before it sends anything. */
+function isAcceptable(name: MethodName, [chunk]: unknown[]): boolean {
+  if (name === "write") return isChunk(chunk);
+  return name !== "end" || chunk == null || typeof chunk === "function" || isChunk(chunk);
 }
 
 function isChunk(chunk: unknown): chunk is string | Uint8Array {
@@ -255,23 +290,6 @@ function sizeOf(chunk: unknown): number {
   return isChunk(chunk) ? chunk.length : 0;
 }
 
-/**
- * Puts off `socket.destroy()` while a response is held. Express' error handling destroys the socket of a response that
- * has been sent when its handler throws afterwards; of one that was really sent the client would have everything by then.
- *
- * @returns ends that, and does then what was put off
- */
-function keepSocket(socket: Socket | null): () => void {
-  if (!socket) return () => undefined;
-  const destroy = socket.destroy.bind(socket);
-  let wanted = false;
-  socket.destroy = (error) => {
-    if (error) return destroy(error);
-    wanted = true;
-    return socket;
-  };
-  return () => {
-    Reflect.deleteProperty(socket, "destroy");
-    if (wanted) socket.destroySoon();
-  };
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }

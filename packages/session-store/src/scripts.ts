@@ -1,4 +1,4 @@
-import { type Commands, readScript, runScript } from "@lockstep/redis-kit";
+import { type Commands, type RedisClient, readScript, runScript } from "@lockstep/redis-kit";
 
 const load = readScript(new URL("../lua/load.lua", import.meta.url));
 const commit = readScript(new URL("../lua/commit.lua", import.meta.url));
@@ -34,15 +34,22 @@ export async function commitRecord(
   commands: Commands,
   key: string,
   write: { expected: string | undefined; text: string; lifeMs: number },
+  withinMs: number,
 ): Promise<CommitReply> {
-  const args = [write.expected ?? "", write.text, write.lifeMs === Infinity ? 0 : write.lifeMs];
-  const reply = await commands.send("the commit of a session", (client) => runScript(client, commit, [key], args));
+  const args = [write.expected ?? "", write.text, finite(write.lifeMs)];
+  const run = (client: RedisClient) => runScript(client, commit, [key], args);
+  const reply = await commands.send("the commit of a session", run, withinMs);
   if (Array.isArray(reply)) return { outcome: "conflict", current: reply[1] as string };
   return { outcome: reply as "stored" | "gone" };
 }
 
-/** Lengthens a record's life to `lifeMs`, where there is one: `touch.lua`. */
+/** Lengthens a record's life to `lifeMs`, where there is one: `touch.lua`. `Infinity`: only asks whether it is there. */
 export async function touchRecord(commands: Commands, key: string, lifeMs: number): Promise<"touched" | "gone"> {
-  const reply = await commands.send("the touch of a session", (client) => runScript(client, touch, [key], [lifeMs]));
-  return reply as "touched" | "gone";
+  const run = (client: RedisClient) => runScript(client, touch, [key], [finite(lifeMs)]);
+  return (await commands.send("the touch of a session", run)) as "touched" | "gone";
+}
+
+/** No expiry, in the scripts' terms. */
+function finite(lifeMs: number): number {
+  return lifeMs === Infinity ? 0 : lifeMs;
 }

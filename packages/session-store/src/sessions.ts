@@ -1,15 +1,19 @@
 import { randomBytes } from "node:crypto";
-import { Codec, CorruptRecord, type RecordMeta, type SessionFields, fieldsOf } from "./codec.ts";
+import { Codec, CorruptRecord, type DecodedRecord, type RecordMeta, type SessionFields, fieldsOf } from "./codec.ts";
 import { SessionStoreError } from "./errors.ts";
 import { Events, type SessionCounts } from "./events.ts";
 import { type Lifetime, cookieExpires, recordLifeMs, touchIsDue } from "./expiry.ts";
-import { mergeSessions } from "./merge.ts";
+import { mergeSessions, withoutRules } from "./merge.ts";
 import { type ResolvedOptions, type SessionsOptions, resolveOptions } from "./options.ts";
 import { Records } from "./records.ts";
 import { SaveQueue } from "./save-queue.ts";
+import { show } from "./show.ts";
 
 /** How often a commit is tried. Each failure means that another server's commit went through, so somebody advances. */
 const maxAttempts = 100;
+
+/** How many commits a record remembers by name, and how many unconfirmed ones a request does. */
+const maxRemembered = 8;
 
 /** A record as last seen in Redis. */
 interface Base {
@@ -33,8 +37,8 @@ export class TrackedSession {
   readonly id: string;
   /** @internal */
   base: Base | undefined;
-  /** @internal A commit that was sent and not confirmed: its text, and the fields it was given before any merge. */
-  unconfirmed: { readonly text: string; readonly given: SessionFields } | undefined;
+  /** @internal Commits that were sent and not confirmed: their names, and the fields they were given before any merge. */
+  unconfirmed: readonly { readonly write: string; readonly given: SessionFields }[] = [];
 
   /** @internal */
   constructor(id: string, base?: Base) {
@@ -46,21 +50,22 @@ export class TrackedSession {
   get isStored(): boolean {
     return this.base !== undefined;
   }
+
+  /** How long its record still lives, in ms, by what was last seen; `undefined`: it does not expire, or was never seen. */
+  get remainingMs(): number | undefined {
+    if (this.base?.remainingMs === undefined) return undefined;
+    return this.base.remainingMs - (performance.now() - this.base.seenAt);
+  }
 }
 
-/** What became of a commit. */
-export interface CommitResult {
-  /**
-   * - `unchanged`: there was nothing to store;
-   * - `stored`: it is stored;
-   * - `gone`: the session had been destroyed or had expired meanwhile, so nothing was stored.
-   */
-  readonly outcome: "unchanged" | "stored" | "gone";
-  /** Where others' changes were merged in: the fields as they were given. */
-  readonly given?: SessionFields;
-  /** Where others' changes were merged in: the fields as they are stored. */
-  readonly merged?: SessionFields;
-}
+/**
+ * What became of a commit.
+ *
+ * - `unchanged`: there was nothing to store;
+ * - `stored`: it is stored;
+ * - `gone`: the session had been destroyed or had expired meanwhile, so nothing was stored.
+ */
+export type CommitOutcome = "unchanged" | "stored" | "gone";
 
 /** A session among others, as an administrator sees it. */
 export interface ListedSession {
@@ -78,7 +83,7 @@ export class Sessions {
   readonly #events: Events;
   readonly #queue = new SaveQueue();
   // Random per engine and counted within it: unique without asking for randomness at each commit.
-  readonly #writer = randomBytes(9).toString("base64url");
+  readonly #writer = randomBytes(6).toString("base64url");
   #writes = 0;
 
   /**
@@ -139,7 +144,7 @@ export class Sessions {
     const cookie = decoded.fields.cookie as SessionFields;
     tracked.base = { ...base, head: { meta: decoded.meta, expires: cookie.expires } };
     const maxAge = cookie.originalMaxAge;
-    if (typeof maxAge === "number") cookie.expires = cookieExpires(Date.now(), maxAge, remainingMs(base));
+    if (typeof maxAge === "number") cookie.expires = cookieExpires(Date.now(), maxAge, tracked.remainingMs);
     return decoded.fields;
   }
 
@@ -148,29 +153,31 @@ export class Sessions {
    *
    * @param tracked its tracker
    * @param session its object, with `cookie`
-   * @returns `false` where that can't be told, because another save of it is under way
-   * @throws {@link SessionStoreError} `INVALID_SESSION`
+   * @returns `false` where only a commit can tell: another save of it is under way, or it can't be stored at all
    */
   isUnchanged(tracked: TrackedSession, session: object): boolean {
     if (!this.#queue.isIdle(tracked.id)) return false;
-    return serializable(() => this.#holds(tracked.base, fieldsOf(session)));
+    try {
+      return this.#holds(tracked.base, fieldsOf(session));
+    } catch {
+      return false;
+    }
   }
 
   /**
-   * Stores a session if it has changed, merged with what others have stored meanwhile (S1, S2, S3).
+   * Stores a session if it has changed, merged with what others have stored meanwhile (S1, S2, S3). Saves of one session
+   * take turns in a process; what this one stores is what the object holds when its turn comes.
    *
    * @param tracked its tracker, which then knows what is stored
-   * @param session its object, with `cookie`; it is read before this returns, and not changed
+   * @param session its object, with `cookie`. Where others' changes were merged in, it is made to show them.
    * @returns what became of it
    * @throws {@link SessionStoreError} any code. After `OUTCOME_UNKNOWN` the same object may be committed again: what it
-   * appended is not appended twice, unless another request has changed the session in between.
+   * appended is not appended twice, unless more than eight commits came in between.
    */
-  async commit(tracked: TrackedSession, session: object): Promise<CommitResult> {
+  async commit(tracked: TrackedSession, session: object): Promise<CommitOutcome> {
     const deadline = performance.now() + this.#options.commitDeadlineMs;
     try {
-      // Copied now, through the serializer: the handler may go on changing its object while this waits for its turn.
-      const copy = serializable(() => this.#codec.decode(this.#codec.encode(fieldsOf(session), undefined)).fields);
-      return await this.#queue.run(tracked.id, () => this.#commitInTurn(tracked, copy, deadline));
+      return await this.#queue.run(tracked.id, () => this.#commitInTurn(tracked, session, deadline));
     } catch (error) {
       this.#events.report({ type: "commit-failed", error: error as Error });
       throw error;
@@ -186,13 +193,19 @@ export class Sessions {
    */
   async touch(tracked: TrackedSession, options?: { readonly always: boolean }): Promise<"alive" | "gone" | "unknown"> {
     const { base } = tracked;
-    const remaining = base && remainingMs(base);
-    const lifetime = base && this.#unlessCorrupt(() => this.#lifetimeOf(base.text));
-    if (!lifetime || remaining === undefined) return "unknown";
-    if (!options?.always && !touchIsDue(remaining, lifetime)) return "unknown";
-    const lifeMs = recordLifeMs(lifetime);
+    if (!base) return "unknown";
     try {
-      if ((await this.#records.touch(tracked.id, lifeMs)) === "touched") return "alive";
+      const lifetime = this.#unlessCorrupt(() => this.#lifetimeOf(base.text));
+      if (!lifetime) return "unknown";
+      const isDue = touchIsDue(tracked.remainingMs ?? Infinity, lifetime);
+      if (!isDue && !options?.always) return "unknown";
+      const lifeMs = recordLifeMs(lifetime);
+      const seenAt = performance.now();
+      if ((await this.#records.touch(tracked.id, lifeMs)) === "touched") {
+        if (tracked.base === base && base.remainingMs !== undefined)
+          tracked.base = { ...base, remainingMs: lifeMs, seenAt };
+        return "alive";
+      }
       this.#events.report({ type: "gone" });
       return "gone";
     } catch (error) {
@@ -202,13 +215,14 @@ export class Sessions {
   }
 
   /**
-   * Ends a session everywhere: when this has returned, no server can read it or bring it back (S3).
+   * Ends a session everywhere: when this has returned, no server can read it or bring it back (S3). Saves of it that this
+   * process has begun come first.
    *
-   * @param id its id; one that is not there is no error
+   * @param idOrHandle its id or, where ids are hashed, its handle; one that is not there is no error
    * @throws {@link SessionStoreError} `UNAVAILABLE` or `OUTCOME_UNKNOWN`
    */
-  async destroy(id: string): Promise<void> {
-    await this.#records.destroy(id);
+  async destroy(idOrHandle: string): Promise<void> {
+    await this.#queue.run(idOrHandle, () => this.#records.destroy(idOrHandle));
   }
 
   /**
@@ -263,54 +277,79 @@ export class Sessions {
     await this.#records.clear(batchSize);
   }
 
-  async #commitInTurn(tracked: TrackedSession, given: SessionFields, deadline: number): Promise<CommitResult> {
-    if (this.#holds(tracked.base, given)) return { outcome: "unchanged" };
+  async #commitInTurn(tracked: TrackedSession, session: object, deadline: number): Promise<CommitOutcome> {
+    const given = this.#copy(session);
+    if (this.#holds(tracked.base, given)) return "unchanged";
     const conflicts: string[] = [];
     let { base } = tracked;
     let fields = given;
-    for (let attempt = 1; attempt <= maxAttempts && performance.now() < deadline; attempt += 1) {
+    for (let attempt = 1; attempt <= maxAttempts; attempt += 1) {
+      const withinMs = deadline - performance.now();
+      if (withinMs <= 0) throw tooLate(attempt);
       const { text, lifeMs, head } = this.#encode(fields, base);
       if (lifeMs <= 0) {
         await this.#records.destroy(tracked.id);
-        return { outcome: "stored" };
+        return "stored";
       }
       const seenAt = performance.now();
-      const reply = await this.#send(tracked, { expected: base?.text, text, lifeMs }, given);
+      const reply = await this.#send(tracked, { expected: base?.text, text, lifeMs }, withinMs, { head, given });
       if (reply.outcome === "gone") {
         this.#events.report({ type: "gone" });
-        return { outcome: "gone" };
+        return "gone";
       }
-      // A client that resends after a lost connection may find its own work.
-      if (reply.outcome === "stored" || reply.current === text) {
-        // Only now: until then the session's object still builds on the base it was loaded with.
+      if (reply.outcome === "stored") {
+        // Only now, with the object made to build on it: it is what the object is compared with next.
         tracked.base = { text, remainingMs: lifeMs, seenAt, head };
-        if (fields === given) return { outcome: "stored" };
-        this.#events.report({ type: "merged", conflicts });
-        return { outcome: "stored", given, merged: fields };
+        if (fields !== given) this.#reveal(session, given, fields, conflicts);
+        return "stored";
       }
-      const ancestor = this.#ancestor(tracked, base, reply.current);
-      fields = this.#merge(ancestor, fields, this.#readable(reply.current), conflicts);
+      const current = this.#readable(reply.current);
+      const writes = current.meta?.writes ?? [];
+      if (writes.includes(head.meta.writes[0] ?? "")) {
+        // The client sent it again after a lost connection; it had arrived, and perhaps others since.
+        tracked.base = { text: reply.current, remainingMs: lifeMs, seenAt };
+        this.#reveal(session, given, current.fields, conflicts);
+        return "stored";
+      }
+      if (reply.current === base?.text) throw unreadable(new Error("Its text is not UTF-8."));
+      fields = this.#merge(this.#ancestor(tracked, base, writes), fields, current.fields, conflicts);
       base = { text: reply.current, remainingMs: undefined, seenAt };
     }
-    throw new SessionStoreError("CONFLICT", "Others kept changing the session until the deadline; nothing was stored.");
+    throw tooLate(maxAttempts);
   }
 
-  async #send(tracked: TrackedSession, change: Parameters<Records["commit"]>[1], given: SessionFields) {
+  /** Sends a commit, and remembers it if its answer is lost. */
+  async #send(
+    tracked: TrackedSession,
+    change: Parameters<Records["commit"]>[1],
+    withinMs: number,
+    { head, given }: { head: { meta: RecordMeta }; given: SessionFields },
+  ) {
     try {
-      return await this.#records.commit(tracked.id, change);
+      return await this.#records.commit(tracked.id, change, withinMs);
     } catch (error) {
-      const unknown = error instanceof SessionStoreError && error.code === "OUTCOME_UNKNOWN";
-      if (unknown) tracked.unconfirmed = { text: change.text, given };
+      if (error instanceof SessionStoreError && error.code === "OUTCOME_UNKNOWN") {
+        const lost = { write: head.meta.writes[0] ?? "", given };
+        tracked.unconfirmed = [lost, ...tracked.unconfirmed].slice(0, maxRemembered);
+      }
       throw error;
     }
   }
 
-  /** What the fields being committed and the `current` record both come from. */
-  #ancestor(tracked: TrackedSession, base: Base | undefined, current: string): SessionFields {
+  /** What the fields being committed and the current record both come from; `writes`: the commits behind that record. */
+  #ancestor(tracked: TrackedSession, base: Base | undefined, writes: readonly string[]): SessionFields {
     // An earlier commit of this very object did arrive: the object builds on what it was then.
-    if (tracked.unconfirmed?.text === current) return tracked.unconfirmed.given;
-    if (base) return this.#readable(base.text);
+    const arrived = tracked.unconfirmed.find(({ write }) => writes.includes(write));
+    if (arrived) return arrived.given;
+    if (base) return this.#readable(base.text).fields;
     throw new SessionStoreError("CONFLICT", "The new session's id is already in use; nothing was stored.");
+  }
+
+  /** Makes the object show what is stored, and keep what its handler has changed since it was given. */
+  #reveal(session: object, given: SessionFields, stored: SessionFields, conflicts: readonly string[]): void {
+    this.#events.report({ type: "merged", conflicts });
+    const now = this.#copy(session);
+    show(session, now, mergeSessions(given, now, stored, withoutRules).value);
   }
 
   #merge(base: SessionFields, mine: SessionFields, theirs: SessionFields, conflicts: string[]): SessionFields {
@@ -323,24 +362,28 @@ export class Sessions {
     return withExpires(merged.value, mine);
   }
 
-  #readable(text: string): SessionFields {
+  /** A session's fields as they would be read back: the handler may go on changing its object, which may hold anything. */
+  #copy(session: object): SessionFields {
+    return serializable(() => this.#codec.decode(this.#codec.encode(fieldsOf(session), undefined)).fields);
+  }
+
+  #readable(text: string): DecodedRecord {
     try {
-      return this.#codec.decode(text).fields;
+      return this.#codec.decode(text);
     } catch (cause) {
-      throw new SessionStoreError("INVALID_SESSION", "The stored record can't be read; it was left as it is.", {
-        cause,
-      });
+      throw unreadable(cause);
     }
   }
 
   #encode(fields: SessionFields, base: Base | undefined) {
     const now = Date.now();
-    const created = base ? (this.#headOf(base).meta?.created ?? now) : now;
-    const meta: RecordMeta = { v: 1, created, write: `${this.#writer}-${(this.#writes += 1).toString(36)}` };
+    const before = base && this.#headOf(base).meta;
+    const created = before?.created ?? now;
+    const write = `${this.#writer}-${(this.#writes += 1).toString(36)}`;
+    const meta: RecordMeta = { v: 1, created, writes: [write, ...(before?.writes ?? [])].slice(0, maxRemembered) };
     const text = serializable(() => this.#codec.encode(fields, meta));
-    const bytes = Buffer.byteLength(text);
-    if (bytes > this.#options.maxBytes) {
-      const limit = this.#options.maxBytes;
+    const [bytes, limit] = [Buffer.byteLength(text), this.#options.maxBytes];
+    if (bytes > limit) {
       throw new SessionStoreError(
         "TOO_LARGE",
         `The session has ${bytes} bytes, more than maxBytes (${limit}); not stored.`,
@@ -365,8 +408,12 @@ export class Sessions {
   #hasEnded(text: string): boolean {
     const { absoluteMs } = this.#options;
     if (absoluteMs === undefined) return false;
-    const created = this.#unlessCorrupt(() => this.#codec.head(text).created);
-    return created !== undefined && created + absoluteMs <= Date.now();
+    try {
+      const { created } = this.#codec.head(text);
+      return created !== undefined && created + absoluteMs <= Date.now();
+    } catch {
+      return false; // whoever reads it will tell
+    }
   }
 
   #lifetimeOf(text: string): Lifetime {
@@ -378,8 +425,10 @@ export class Sessions {
 
   #idleMs(originalMaxAge: unknown, fields: () => SessionFields): number {
     const { idleMs } = this.#options;
-    if (typeof idleMs === "function") return idleMs(fields());
-    return typeof originalMaxAge === "number" ? originalMaxAge : idleMs;
+    if (typeof idleMs !== "function") return typeof originalMaxAge === "number" ? originalMaxAge : idleMs;
+    const decided = idleMs(fields());
+    if (typeof decided === "number" && !Number.isNaN(decided)) return decided;
+    throw new SessionStoreError("INVALID_SESSION", "The idle limit that was decided for the session is not a number.");
   }
 
   #unlessCorrupt<T>(decode: () => T): T | undefined {
@@ -404,8 +453,15 @@ export function createSessions(options: SessionsOptions): Sessions {
   return new Sessions(options);
 }
 
-function remainingMs(base: Base): number | undefined {
-  return base.remainingMs === undefined ? undefined : base.remainingMs - (performance.now() - base.seenAt);
+function tooLate(attempt: number): SessionStoreError {
+  if (attempt === 1) {
+    return new SessionStoreError("UNAVAILABLE", "Earlier saves of the session took until the deadline; not stored.");
+  }
+  return new SessionStoreError("CONFLICT", "Others kept changing the session until the deadline; nothing was stored.");
+}
+
+function unreadable(cause: unknown): SessionStoreError {
+  return new SessionStoreError("INVALID_SESSION", "The stored record can't be read; it was left as it is.", { cause });
 }
 
 /** Every server moves `cookie.expires` at every save: it is computed, not merged. */

@@ -5,7 +5,7 @@ import { Codec, CorruptRecord, fieldsOf } from "../src/codec.ts";
 
 const codec = new Codec(JSON);
 const cookie = { originalMaxAge: 60_000, expires: "2030-01-01T00:00:00.000Z", httpOnly: true, path: "/" };
-const meta = { v: 1, created: 1_700_000_000_000, write: "w-1" } as const;
+const meta = { v: 1, created: 1_700_000_000_000, writes: ["w-1"] } as const;
 
 describe("the record", () => {
   it("gives back what was stored, for any JSON", () => {
@@ -53,6 +53,11 @@ describe("S11: a record that can't be used", () => {
     ["with a cookie that is none", '{"cookie":"x"}'],
     ["with __proto__", '{"cookie":{},"a":{"__proto__":{"x":1}}}'],
     ["with __proto__ in disguise", String.raw`{"cookie":{},"a":{"\u005f_proto__":{"x":1}}}`],
+    ["nested too deep", `{"cookie":{},"a":${"[".repeat(600)}${"]".repeat(600)}}`],
+    ["with a maxAge that is none", '{"cookie":{"maxAge":"1d"}}'],
+    ["with an originalMaxAge that is none", '{"cookie":{"originalMaxAge":1e300}}'],
+    ["with an expiry that is none", '{"cookie":{"expires":"tomorrow"}}'],
+    ["with an attribute that no cookie has", '{"cookie":{"sameSite":"weird"}}'],
     ["from a newer version", '{"__lockstep":{"v":2},"cookie":{}}'],
     ["with damaged metadata", '{"__lockstep":{"v":1,"created":"x"},"cookie":{}}'],
   ])("is told apart: %s", (_name, text) => {
@@ -61,6 +66,11 @@ describe("S11: a record that can't be used", () => {
 
   it("is not one that only holds the words", () => {
     const fields = { cookie, note: 'the key "__proto__" is special \\u005f' };
+    expect(codec.decode(codec.encode(fields, meta)).fields).toEqual(fields);
+  });
+
+  it("is not one that is only large", () => {
+    const fields = { cookie, list: Array.from({ length: 2_000 }, (_, index) => [index]) };
     expect(codec.decode(codec.encode(fields, meta)).fields).toEqual(fields);
   });
 

@@ -221,6 +221,9 @@ describe("the express-session API", () => {
       app.get("/inside", (req, res) => void res.json({ none: (req as { session?: unknown }).session === undefined }));
     });
     expect(await browser.json("/outside")).toEqual({ none: true });
+    expect(await (await start({ cookie: { path: null as unknown as string } })).browser.json("/count")).toMatchObject({
+      n: 1,
+    });
     expect(await browser.json("/inside")).toEqual({ none: false });
     const twice = await start({}, (app) => app.use(session({ client, secret: "other", prefix: uniquePrefix() })));
     expect((await twice.browser.get("/count")).cookies).toHaveLength(1);
@@ -234,6 +237,7 @@ describe("the express-session API", () => {
   it.each([
     [{ secret: [] }, "secret"],
     [{ secret: undefined }, "secret"],
+    [{ secret: ["s", undefined] }, "secret"],
     [{ secret: "s", unset: "x" }, "unset"],
     [{ secret: "s", genid: 1 }, "genid"],
     [{ secret: "s", name: "a b" }, "name"],
@@ -257,6 +261,84 @@ describe("beyond it", () => {
     other.cookie = browser.cookie;
     expect((await browser.get("/slow")).cookies).toEqual([]);
     expect(await keys()).toEqual([]);
+  });
+
+  it("S3: an answer does not overtake the end of its session", async () => {
+    let opened = Promise.resolve();
+    const slow = new Proxy(client, {
+      get(target, property) {
+        const value: unknown = Reflect.get(target, property, target);
+        if (property !== "del" || typeof value !== "function") return value;
+        return (...args: unknown[]) => opened.then(() => Reflect.apply(value, target, args) as unknown);
+      },
+    });
+    const { browser, keys } = await start({ client: slow }, (app) =>
+      app.get("/leave", (req, res) => {
+        req.session.destroy(() => undefined);
+        res.send("left");
+      }),
+    );
+    await browser.get("/count");
+    opened = new Promise((resolve) => setTimeout(resolve, 50));
+    expect((await browser.get("/leave")).cookies).toEqual([expect.stringContaining("connect.sid=;")]);
+    expect(await keys()).toEqual([]);
+  });
+
+  it("S3, S10: a session that could not be ended keeps its cookie, and nobody is told that it has ended", async () => {
+    let isBroken = false;
+    const broken = new Proxy(client, {
+      get(target, property) {
+        if (property === "del" && isBroken) return () => Promise.reject(new Error("the line is cut"));
+        const value: unknown = Reflect.get(target, property, target);
+        return typeof value === "function" ? (value.bind(target) as unknown) : value;
+      },
+    });
+    const { browser } = await start({ client: broken }, (app) => {
+      app.get("/unheard", (req, res) => {
+        (req.session.destroy as unknown as () => void).call(req.session);
+        res.send("left");
+      });
+    });
+    await browser.get("/count");
+    isBroken = true;
+    const cookie = browser.cookie;
+    for (const path of ["/unheard", "/destroy", "/regenerate"]) {
+      expect(await browser.get(path)).toMatchObject({ status: 503, cookies: [] });
+    }
+    isBroken = false;
+    expect(browser.cookie).toBe(cookie);
+    expect(await browser.json("/count")).toMatchObject({ n: 2 });
+  });
+
+  it("a regenerated session exists though nothing was put into it, as in express-session", async () => {
+    const { browser, keys } = await start({}, (app) =>
+      app.get("/renew", (req, res, next) => {
+        req.session.regenerate((error: unknown) => {
+          if (error) next(error);
+          else res.send("x");
+        });
+      }),
+    );
+    await browser.get("/count");
+    const before = browser.cookie;
+    expect((await browser.get("/renew")).cookies).toEqual([expect.stringMatching(/^connect\.sid=s%3A/)]);
+    expect(browser.cookie).not.toBe(before);
+    expect(await keys()).toHaveLength(1);
+  });
+
+  it("S6: the cookie does not outlive the absolute limit", async () => {
+    const { browser } = await start({ absoluteMs: 5_000, cookie: { maxAge: 60_000 }, rolling: true });
+    for (const path of ["/count", "/count", "/tell"]) {
+      const [line = ""] = (await browser.get(path)).cookies;
+      const expires = new Date(/Expires=([^;]+)/.exec(line)?.[1] ?? "").getTime();
+      expect(expires - Date.now()).toBeLessThanOrEqual(5_000);
+    }
+  });
+
+  it("rolling goes on without an idle limit", async () => {
+    const { browser } = await start({ idleMs: () => Infinity, cookie: { maxAge: 60_000 }, rolling: true });
+    await browser.get("/count");
+    expect((await browser.get("/tell")).cookies).toHaveLength(1);
   });
 
   it("S3: rolling does not send the cookie of a session that has gone meanwhile", async () => {
@@ -302,7 +384,7 @@ describe("beyond it", () => {
     const { id } = (await browser.json("/count")) as { id: string };
     await client.set(
       `${prefix}${id}`,
-      '{"__lockstep":{"v":1,"created":1,"write":"w"},"cookie":{"originalMaxAge":null} broken',
+      '{"__lockstep":{"v":1,"created":1,"writes":["w"]},"cookie":{"originalMaxAge":null} broken',
     );
     expect((await browser.get("/ignore")).status).toBe(200);
     expect(sessions.counts().corrupt).toBe(0);

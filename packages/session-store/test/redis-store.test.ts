@@ -1,6 +1,6 @@
 import { RedisStore as ConnectRedis } from "connect-redis";
 import express, { type Express, type RequestHandler } from "express";
-import expressSession, { type SessionData, type Store } from "express-session";
+import expressSession, { type Session, type SessionData, type Store } from "express-session";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { RedisStore, type RedisStoreOptions } from "../src/index.ts";
 import { Browser, serve } from "./harness/app.ts";
@@ -88,8 +88,12 @@ describe("RedisStore under stock express-session", () => {
   it("a touch at the turn of a millisecond does not make a session look changed", async () => {
     const { store } = stores();
     await store.set("a", data({ x: 1 }));
-    const request = { sessionID: "a" } as Parameters<Store["createSession"]>[0];
-    const session = store.createSession(request, (await store.get("a")) as SessionData);
+    const session = await new Promise<Session>((resolve, reject) => {
+      store.load("a", (error: unknown, loaded?: SessionData) => {
+        if (loaded) resolve(loaded as unknown as Session);
+        else reject(error);
+      });
+    });
     let now = Date.now();
     // Each question finds the next millisecond.
     const clock = vi.spyOn(Date, "now").mockImplementation(() => (now += 1));
@@ -139,6 +143,19 @@ describe("the Store interface", () => {
     await store.clear();
     expect(await store.length()).toBe(0);
     expect(await client.exists(`${prefix.slice(0, -1)}*x`)).toBe(1);
+  });
+
+  it("knows the prefix that ioredis adds", async () => {
+    const added = uniquePrefix();
+    const prefixing = client.duplicate({ keyPrefix: added });
+    onTestFinished(() => prefixing.disconnect());
+    const { store, prefix } = stores({ client: prefixing });
+    await store.set("a", data({ x: 1 }));
+    expect(await client.exists(`${added}${prefix}a`)).toBe(1);
+    expect(await store.ids()).toEqual(["a"]);
+    expect(await store.all()).toMatchObject([{ x: 1 }]);
+    await store.clear();
+    expect(await store.length()).toBe(0);
   });
 
   it("a prefix is taken literally", async () => {

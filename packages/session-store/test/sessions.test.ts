@@ -65,17 +65,42 @@ describe("S1, S2: concurrent commits", () => {
     expect(cart).toHaveLength(60);
   });
 
-  it("the committer learns what was stored", async () => {
+  it("the committer's object shows what was stored, in place", async () => {
     const { load, create, sessions } = engine();
-    await create("a", { n: 1 });
+    await create("a", { n: 1, cart: ["pen"], form: { left: 1 }, old: true });
     const [one, two] = [await load("a"), await load("a")];
-    await sessions.commit(one.tracked, { ...one.fields, mine: 1 });
-    const result = await sessions.commit(two.tracked, { ...two.fields, theirs: 2 });
-    expect(result).toMatchObject({
-      outcome: "stored",
-      given: { n: 1, theirs: 2 },
-      merged: { n: 1, mine: 1, theirs: 2 },
-    });
+    const { old: _old, ...fewer } = one.fields;
+    await sessions.commit(one.tracked, { ...fewer, cart: ["pen", "theirs"], form: { left: 1, right: 2 } });
+    const cart = two.fields.cart as string[];
+    const session = { ...two.fields, mine: { at: new Date(0) } };
+    cart.push("mine");
+    const saved = sessions.commit(two.tracked, session);
+    await saved;
+    cart.push("later");
+    expect(session).toMatchObject({ n: 1, cart: ["pen", "theirs", "mine", "later"], form: { left: 1, right: 2 } });
+    expect(session).not.toHaveProperty("old");
+    expect(session.mine.at).toBeInstanceOf(Date);
+  });
+
+  it("saves that a handler does not wait for lose nothing of others", async () => {
+    const prefix = uniquePrefix();
+    const servers = [engine({ prefix }), engine({ prefix })];
+    await servers[0]?.create("a", { cart: [] });
+    await Promise.all(
+      servers.flatMap(({ load, sessions }, server) =>
+        Array.from({ length: 20 }, async (_, item) => {
+          const { tracked, fields } = await load("a");
+          const cart = fields.cart as unknown[];
+          cart.push({ of: `${server}-${item}-1`, at: new Date() });
+          const first = sessions.commit(tracked, fields);
+          cart.push({ of: `${server}-${item}-2`, at: new Date() });
+          await Promise.all([first, sessions.commit(tracked, fields)]);
+        }),
+      ),
+    );
+    const cart = (await servers[0]?.data("a"))?.cart as { of: string }[];
+    expect(new Set(cart.map(({ of }) => of)).size).toBe(80);
+    expect(cart).toHaveLength(80);
   });
 
   it("where both changed the same value the later wins, and is counted by its path", async () => {
@@ -116,7 +141,7 @@ describe("S1, S2: concurrent commits", () => {
     const before = await client.get(`${prefix}a`);
     const { tracked, fields } = await load("a");
     expect(sessions.isUnchanged(tracked, fields)).toBe(true);
-    expect(await sessions.commit(tracked, fields)).toEqual({ outcome: "unchanged" });
+    expect(await sessions.commit(tracked, fields)).toBe("unchanged");
     expect(await client.get(`${prefix}a`)).toBe(before);
   });
 
@@ -129,35 +154,53 @@ describe("S1, S2: concurrent commits", () => {
     expect(sessions.isUnchanged(tracked, fields)).toBe(false);
   });
 
-  it("a commit that is sent twice is stored once: a resent command finds its own work", async () => {
-    const { create, data, prefix } = engine();
+  it("a commit that is sent twice is stored once, whoever came in between", async () => {
+    const { create, load, data, prefix, sessions } = engine();
     await create("a", { cart: ["cup"] });
+    let between = async () => Promise.resolve<unknown>(undefined);
     const twice = intercept(client, async (send) => {
       await send();
+      await between();
       return send();
     });
     const resending = engine({ client: twice, prefix });
-    const { tracked, fields } = await resending.load("a");
-    await resending.sessions.commit(tracked, { ...fields, cart: ["cup", "pen"] });
+    const mine = await resending.load("a");
+    await resending.sessions.commit(mine.tracked, { ...mine.fields, cart: ["cup", "pen"] });
     await resending.create("b", { n: 1 });
     expect(await data("a")).toEqual({ cart: ["cup", "pen"] });
     expect(await data("b")).toEqual({ n: 1 });
-    expect(resending.events).toEqual([]);
+
+    const again = await resending.load("a");
+    between = async () => {
+      const { tracked, fields } = await load("a");
+      await sessions.commit(tracked, { ...fields, cart: [...(fields.cart as string[]), "theirs"] });
+      between = () => Promise.resolve(undefined);
+    };
+    const session = { ...again.fields, cart: ["cup", "pen", "ink"] };
+    await resending.sessions.commit(again.tracked, session);
+    expect(await data("a")).toEqual({ cart: ["cup", "pen", "ink", "theirs"] });
+    expect(session.cart).toEqual(["cup", "pen", "ink", "theirs"]);
   });
 
-  it("a commit of unknown outcome that did arrive is not applied again when it is tried again", async () => {
-    const { create, data, prefix } = engine();
+  it("commits of unknown outcome that did arrive are not applied again when they are tried again", async () => {
+    const { create, load, data, prefix, sessions } = engine();
     await create("a", { cart: [] });
     const late = intercept(client, async (send) => {
       await send();
       await new Promise(() => undefined);
     });
-    const { tracked, fields } = await engine({ prefix }).load("a");
-    const cart = { ...fields, cart: ["pen"] };
-    const error = await failure(engine({ client: late, prefix, commandDeadlineMs: 50 }).sessions.commit(tracked, cart));
-    expect(error.code).toBe("OUTCOME_UNKNOWN");
-    await engine({ prefix }).sessions.commit(tracked, { ...cart, more: 1 });
-    expect(await data("a")).toEqual({ cart: ["pen"], more: 1 });
+    const losing = engine({ client: late, prefix, commandDeadlineMs: 50 });
+    const { tracked, fields } = await load("a");
+    const cart = fields.cart as string[];
+    for (const item of ["pen", "ink"]) {
+      cart.push(item);
+      expect((await failure(losing.sessions.commit(tracked, fields))).code).toBe("OUTCOME_UNKNOWN");
+    }
+    const other = await load("a");
+    await sessions.commit(other.tracked, { ...other.fields, cart: [...(other.fields.cart as string[]), "theirs"] });
+    cart.push("cup");
+    await sessions.commit(tracked, fields);
+    expect(((await data("a")).cart as string[]).toSorted()).toEqual(["cup", "ink", "pen", "theirs"]);
   });
 
   it("a change of maxAge alone is stored", async () => {
@@ -175,7 +218,7 @@ describe("S3: gone is gone", () => {
     await create("a", { n: 1 });
     const { tracked, fields } = await load("a");
     await sessions.destroy("a");
-    expect(await sessions.commit(tracked, { ...fields, n: 2 })).toEqual({ outcome: "gone" });
+    expect(await sessions.commit(tracked, { ...fields, n: 2 })).toBe("gone");
     expect(await client.exists(`${prefix}a`)).toBe(0);
     expect(events).toEqual([{ type: "gone" }]);
   });
@@ -196,6 +239,13 @@ describe("S3: gone is gone", () => {
     expect(await data("a")).toEqual({ n: 1 });
   });
 
+  it("a destroy comes after the saves that were begun before it", async () => {
+    const { sessions, prefix } = engine();
+    const saved = sessions.commit(sessions.born("a"), { cookie, n: 1 });
+    await Promise.all([saved, sessions.destroy("a")]);
+    expect(await client.exists(`${prefix}a`)).toBe(0);
+  });
+
   it("two saves of a session born in one request are one creation and one change", async () => {
     const { sessions, data } = engine();
     const tracked = sessions.born("a");
@@ -203,7 +253,7 @@ describe("S3: gone is gone", () => {
       sessions.commit(tracked, { cookie, n: 1 }),
       sessions.commit(tracked, { cookie, n: 2 }),
     ]);
-    expect(results).toEqual([{ outcome: "stored" }, { outcome: "stored" }]);
+    expect(results).toEqual(["stored", "stored"]);
     expect(await data("a")).toEqual({ n: 2 });
   });
 });
@@ -294,7 +344,7 @@ describe("S11: what can't be used", () => {
     const tracked = (await sessions.load("a")) as TrackedSession;
     expect(sessions.read(tracked)).toBeUndefined();
     expect(await sessions.touch(tracked)).toBe("unknown");
-    expect(sessions.counts().corrupt).toBe(2);
+    expect(sessions.counts().corrupt).toBe(2); // at the read and at the touch
     expect(await client.get(`${prefix}a`)).toBe('{"broken');
   });
 
@@ -345,7 +395,12 @@ describe("G9: ids in Redis", () => {
     expect(keys).toEqual([expect.stringMatching(/:h:[\w-]{43}$/)]);
     expect(await client.get(keys[0] ?? "")).not.toContain("the-secret-id");
     expect(await sessions.load("the-secret-id")).toBeDefined();
-    expect(await sessions.load(keys[0]?.split(":h:")[1] ?? "")).toBeUndefined();
+    const handle = keys[0]?.split(":h:")[1] ?? "";
+    expect(await sessions.load(handle)).toBeUndefined();
+    const plain = engine({ ids: "plain", prefix });
+    expect(await plain.sessions.load(`h:${handle}`)).toBeUndefined();
+    await sessions.destroy(handle);
+    expect(await sessions.load("the-secret-id")).toBeUndefined();
   });
 });
 
@@ -397,6 +452,56 @@ describe("S10: Redis fails", () => {
     expect(error.message).toContain("WRONGTYPE");
     expect(error.message).not.toContain("secret-id");
     expect((await failure(sessions.commit(sessions.born("secret-id"), { cookie }))).code).toBe("UNAVAILABLE");
+  });
+
+  it("saves that waited until their deadline say that they were not tried", async () => {
+    const { prefix } = engine();
+    const stuck = intercept(client, () => new Promise(() => undefined));
+    const { sessions } = engine({ client: stuck, prefix, commandDeadlineMs: 150, commitDeadlineMs: 200 });
+    const startedAt = performance.now();
+    const codes = Array.from(
+      { length: 5 },
+      async () => (await failure(sessions.commit(sessions.born("a"), { cookie }))).code,
+    );
+    const all = await Promise.all(codes);
+    expect([all[0], all.at(-1)]).toEqual(["OUTCOME_UNKNOWN", "UNAVAILABLE"]);
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
+  });
+
+  it("a Redis that never answers some commands is asked again, and trusted again once it answers", async () => {
+    let isDeaf = true;
+    const deaf = intercept(client, (send) => (isDeaf ? new Promise(() => undefined) : send()));
+    const { sessions } = engine({ client: deaf, commandDeadlineMs: 30 });
+    const loads = (count: number) => Promise.all(Array.from({ length: count }, () => failure(sessions.load("a"))));
+    const messages = (await loads(400)).concat(await loads(2)).map(({ message }) => message);
+    expect(messages.filter((message) => message.includes("was not sent"))).toHaveLength(1);
+    isDeaf = false;
+    await expect
+      .poll(() =>
+        sessions.load("a").then(
+          () => true,
+          () => false,
+        ),
+      )
+      .toBe(true);
+    expect(await Promise.all(Array.from({ length: 50 }, () => sessions.load("a")))).toHaveLength(50);
+  });
+
+  it("a listener that throws, or a limit that can't be decided, harms no request", async () => {
+    const warned = new Promise((resolve) => process.once("warning", resolve));
+    const { create, load, prefix } = engine();
+    await create("a", { n: 1 });
+    const careless = engine({
+      prefix,
+      idleMs: () => Number.NaN,
+      onEvent: () => {
+        throw new Error("in the listener");
+      },
+    });
+    const { tracked, fields } = await load("a");
+    expect(await careless.sessions.touch(tracked, { always: true })).toBe("unknown");
+    expect((await failure(careless.sessions.commit(tracked, { ...fields, n: 2 }))).code).toBe("INVALID_SESSION");
+    expect(String(await warned)).toContain("in the listener");
   });
 
   it("a touch that fails is reported, and nothing is thrown", async () => {

@@ -3,7 +3,10 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { type IncomingMessage, request as httpRequest } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
+import { Readable } from "node:stream";
+import { buffer } from "node:stream/consumers";
+import { pipeline } from "node:stream/promises";
+import { gunzipSync } from "node:zlib";
 import compression from "compression";
 import express, { type Express, type RequestHandler } from "express";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -55,6 +58,7 @@ const answers: Record<string, { answer: RequestHandler; method?: string; headers
   304: { answer: (_req, res) => void res.set("ETag", '"e"').send("x"), headers: { "if-none-match": '"e"' } },
 };
 
+/** Where compression stands; it compresses what the client takes compressed. */
 const compressed: Record<string, (app: Express, session: RequestHandler) => void> = {
   "without compression": (app, middleware) => app.use(middleware),
   "with compression outside": (app, middleware) => app.use(compression({ threshold: 0 }), middleware),
@@ -85,7 +89,8 @@ function ask(base: string, path: string, options: { method?: string; headers?: R
     sent.on("error", reject).end();
   });
   const whole = response.then(async (message) => {
-    const body = await text(message);
+    const raw = await buffer(message);
+    const body = (message.headers["content-encoding"] === "gzip" && raw.length > 0 ? gunzipSync(raw) : raw).toString();
     const { date: _date, connection: _connection, "keep-alive": _alive, ...headers } = message.headers;
     return { status: message.statusCode, reason: message.statusMessage, headers, body };
   });
@@ -98,8 +103,11 @@ const change: RequestHandler = (req, _res, next) => {
   next();
 };
 
-describe.each(Object.entries(compressed))("S4: %s", (_where, mount) => {
-  describe.each(Object.entries(answers))("%s", (_kind, { answer, ...options }) => {
+describe.each(Object.entries(compressed))("S4: %s", (where, mount) => {
+  describe.each(Object.entries(answers))("%s", (_kind, { answer, method, headers: asked }) => {
+    const encoding = where === "without compression" ? {} : { "accept-encoding": "gzip" };
+    const options = { ...(method && { method }), headers: { ...asked, ...encoding } };
+
     async function start(settings: Partial<Parameters<typeof session>[0]>, ...handlers: RequestHandler[]) {
       const app = express();
       mount(app, session({ client, prefix: uniquePrefix(), secret: "s", ...settings }));
@@ -224,6 +232,79 @@ describe("S4: while a response is held", () => {
     open();
     expect((await whole).body).toBe("ab");
     expect(order).toEqual(expect.arrayContaining(["stop", "drain", "write", "finish", "end"]));
+  });
+
+  it.each(Object.entries(compressed))("who waits for drain goes on: %s", async (_where, mount) => {
+    const app = express();
+    mount(app, session({ client, prefix: uniquePrefix(), secret: "s" }));
+    app.get("/once", change, (_req, res) => {
+      if (!res.write("small,")) res.once("drain", () => res.end("end"));
+    });
+    app.get("/pipe", change, (_req, res) => void Readable.from(["small,", "rows,", "end"]).pipe(res));
+    app.get("/pipeline", change, (_req, res) => void pipeline(Readable.from(["small,", "rows,", "end"]), res));
+    const base = await serve(app);
+    const headers = { "accept-encoding": "gzip" };
+    expect((await ask(base, "/once", { headers }).whole).body).toBe("small,end");
+    expect((await ask(base, "/pipe", { headers }).whole).body).toBe("small,rows,end");
+    expect((await ask(base, "/pipeline", { headers }).whole).body).toBe("small,rows,end");
+  });
+
+  it("a handler that throws after a stream whose end is held does not cut it off", async () => {
+    const { base, arrived, open } = await start((req, res) => {
+      res.write("begun,");
+      (req.session as unknown as { late: boolean }).late = true;
+      res.end("ended");
+      throw new Error("after the answer");
+    });
+    const { whole } = ask(base, "/");
+    await arrived;
+    open();
+    expect((await whole).body).toBe("begun,ended");
+  });
+
+  it("what earlier middleware has set stays when the answer is refused, but for its cookies", async () => {
+    const app = express();
+    app.use((_req, res, next) => {
+      res.set({ "Access-Control-Allow-Origin": "https://example.org", "Set-Cookie": "earlier=1" });
+      next();
+    });
+    app.use(session({ client, prefix: uniquePrefix(), secret: "s", maxBytes: 10 }));
+    app.get("/", change, (_req, res) => void res.set("X-Handler", "1").send("x"));
+    const { headers } = await ask(await serve(app), "/").whole;
+    expect(headers).toMatchObject({ "access-control-allow-origin": "https://example.org" });
+    expect(headers).not.toHaveProperty("set-cookie");
+    expect(headers).not.toHaveProperty("x-handler");
+  });
+
+  it("a hook that throws does not keep the client waiting", async () => {
+    const { base, open } = await start((_req, res) => void res.send("x"), {
+      maxBytes: 10,
+      onCommitError: () => {
+        throw new Error("in the hook");
+      },
+    });
+    open();
+    expect((await ask(base, "/").whole).status).toBe(500);
+  });
+
+  it("a hook that does not answer breaks the connection", async () => {
+    const { base, open } = await start((_req, res) => void res.send("x"), {
+      maxBytes: 10,
+      onCommitError: () => undefined,
+    });
+    open();
+    await expect(ask(base, "/").whole).rejects.toThrow();
+  });
+
+  it("a chunk that is none is the handler's error, not the client's", async () => {
+    const { base, arrived, open } = await start((_req, res) => {
+      const code = codeOf(() => res.end(123 as unknown as string));
+      res.end(code);
+    });
+    const { whole } = ask(base, "/");
+    await arrived;
+    open();
+    expect((await whole).body).toBe("ERR_INVALID_ARG_TYPE");
   });
 
   it("informational responses pass", async () => {
