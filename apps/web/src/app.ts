@@ -43,7 +43,7 @@ export function createApp(config: Config, parts: Parts): Express {
       stack: config.sessionStack,
       client: parts.stateRedis,
       secrets: config.sessionSecrets,
-      onCommitError: answerUnsaved(config.serverName, sendPage),
+      onCommitError: answerUnsaved(sendPage),
     }),
   );
   app.use("/api", jsonBody, api(parts.database), notFound, apiErrors);
@@ -66,15 +66,12 @@ function pages(serverName: string, database: Database, sendPage: SendPage): Rout
   );
 }
 
-/** Answers for a handler whose session could not be stored. That took its headers too, so they are set again. */
-function answerUnsaved(serverName: string, sendPage: SendPage) {
-  const headers = [servedBy(serverName), securityHeaders, neverStored];
+/** Answers for a handler whose session could not be stored, in the same shapes as any other failure. */
+function answerUnsaved(sendPage: SendPage) {
   const answerPage = errorPages(sendPage);
   return (error: Error, req: Request, res: Response) => {
-    const done = () => undefined;
-    for (const setHeaders of headers) void setHeaders(req, res, done);
     const answer = req.originalUrl.startsWith("/api/") ? apiErrors : answerPage;
-    void answer(sessionFailure(error), req, res, done);
+    void answer(sessionFailure(error), req, res, () => undefined);
   };
 }
 

@@ -91,7 +91,7 @@ describe("RedisStore under stock express-session", () => {
     const session = await new Promise<Session>((resolve, reject) => {
       store.load("a", (error: unknown, loaded?: SessionData) => {
         if (loaded) resolve(loaded as unknown as Session);
-        else reject(error);
+        else reject(new Error("there is no such session", { cause: error }));
       });
     });
     let now = Date.now();
