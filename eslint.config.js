@@ -42,5 +42,5 @@ export default tseslint.config(
       },
     },
   },
-  { rules: { eqeqeq: ["error", "always", { null: "ignore" }], "no-console": "off" } },
+  { rules: { "no-dupe-keys": "error", eqeqeq: ["error", "always", { null: "ignore" }], "no-console": "off" } },
 );

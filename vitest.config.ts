@@ -19,7 +19,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "packages",
-          include: ["packages/*/test/**/*.test.ts", "apps/*/test/**/*.test.ts", "infra/**/*.test.ts"],
+          include: ["packages/*/test/**/*.test.ts", "apps/*/test/**/*.test.ts"],
           globalSetup: "test/harness/package-redis.ts",
           testTimeout: 15_000,
         },

@@ -31,15 +31,31 @@ it("a request that only reads is answered although its server dies over it", asy
   for (let turn = 0; turn < 4; turn += 1) expect(await (await fetch(nginx)).text()).toBe("second");
 });
 
-it("a request that may have changed something is never sent a second time", async () => {
-  let received = 0;
-  const counting: RequestListener = (request) => {
-    received += 1;
-    request.socket.destroy();
+it.each(["POST", "PATCH", "PUT", "DELETE"])(
+  "a %s that may have changed something is never sent a second time",
+  async (method) => {
+    let received = 0;
+    const counting: RequestListener = (request) => {
+      received += 1;
+      request.socket.destroy();
+    };
+    const nginx = await nginxBefore(counting, counting, counting);
+    expect((await fetch(nginx, { method, body: "one more" })).status).toBe(503);
+    expect(received).toBe(1);
+  },
+);
+
+it.each(["PUT", "DELETE"])("a %s is passed to the servers in turn, with what the client sent", async (method) => {
+  const echo: RequestListener = (request, response) => {
+    request.pipe(response.writeHead(200, { "X-Method": request.method, "X-Target": request.url }));
   };
-  const nginx = await nginxBefore(counting, counting, counting);
-  expect((await fetch(nginx, { method: "POST", body: "one more" })).status).toBe(503);
-  expect(received).toBe(1);
+  const nginx = await nginxBefore(echo, echo);
+  const answer = await fetch(`${nginx}/a/b?c=d`, { method, body: "sent" });
+  expect([answer.headers.get("x-method"), answer.headers.get("x-target"), await answer.text()]).toEqual([
+    method,
+    "/a/b?c=d",
+    "sent",
+  ]);
 });
 
 it("a request that may change something goes to the next server if its own cannot be reached", async () => {

@@ -113,6 +113,31 @@ describe("npm run up", () => {
     expect((await new Client().request("GET", `${address()}/readyz`)).status).toBe(200);
   });
 
+  it("lets one of many that start at the same moment have the folder, and tells the others so", async () => {
+    writeFileSync(
+      join(data, "instance.json"),
+      JSON.stringify({ owner: { name: "gone", pid: 1, startTime: "0" }, parts: [] }),
+    );
+    const module = new URL("../infra/local/instance.mjs", import.meta.url).href;
+    const program = `import { claim } from ${JSON.stringify(module)};
+      try { await claim(process.argv[1]); console.log("claimed"); setInterval(() => {}, 1_000); }
+      catch (error) { console.log(error.message); setInterval(() => {}, 1_000); }`;
+    const claims = Array.from({ length: 6 }, (_, number) =>
+      startProcess({
+        name: `claim-${number}`,
+        command: process.execPath,
+        args: ["--input-type=module", "--eval", program, data],
+        ready: /./,
+        readyTimeoutMs: 20_000,
+      }),
+    );
+    const running = await Promise.all(claims);
+    started.push(...running);
+    const said = running.map((claim) => claim.output().trim());
+    expect(said.filter((line) => line === "claimed")).toHaveLength(1);
+    expect(said.filter((line) => line.startsWith("Lockstep already runs in"))).toHaveLength(5);
+  });
+
   it("stops what a killed instance left running, but no process that got its number since", async () => {
     const leftover = await startSleeper();
     const stranger = await startSleeper();

@@ -6,5 +6,4 @@ export default defineConfig({
   fixedExtension: false,
   target: "node20",
   dts: false,
-  fixedExtension: false,
 });

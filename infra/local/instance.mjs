@@ -25,18 +25,26 @@ const pollMs = 50;
  */
 export async function claim(folder) {
   const file = join(folder, "instance.json");
-  const before = readNote(file);
-  if (before !== undefined) {
-    if (isRunning(before.owner)) {
-      throw new Error(`Lockstep already runs in ${folder} (process ${before.owner.pid}): stop that one first.`);
-    }
-    await stopLeftovers(before.parts);
-  }
-  rmSync(file, { force: true });
   const owner = identityOf({ name: "npm run up", pid: process.pid });
   /** @type {Identity[]} */
   const parts = [];
-  writeFileSync(file, JSON.stringify({ owner, parts }), { flag: "wx" });
+  while (!create(file, JSON.stringify({ owner, parts }))) {
+    const before = readNote(file);
+    if (before !== undefined && isRunning(before.owner)) {
+      throw new Error(`Lockstep already runs in ${folder} (process ${before.owner.pid}): stop that one first.`);
+    }
+    // Whoever renames the note of a killed instance cleans up after it; anybody else meets the next note, or none.
+    const mine = `${file}.${process.pid}`;
+    if (!rename(file, mine)) continue;
+    const taken = readNote(mine);
+    if (taken !== undefined && isRunning(taken.owner)) {
+      // Somebody was faster, and this is the new note.
+      renameSync(mine, file);
+      continue;
+    }
+    await stopLeftovers(taken?.parts ?? []);
+    rmSync(mine, { force: true });
+  }
   return {
     note: (part) => {
       parts.push(identityOf(part));
@@ -61,6 +69,44 @@ export function startTimeOf(pid) {
   } catch {
     return undefined;
   }
+}
+
+/**
+ * @param {string} file
+ * @param {string} text
+ * @returns {boolean} false if it is there already
+ */
+function create(file, text) {
+  try {
+    writeFileSync(file, text, { flag: "wx" });
+    return true;
+  } catch (error) {
+    if (isCode(error, "EEXIST")) return false;
+    throw error;
+  }
+}
+
+/**
+ * @param {string} from
+ * @param {string} to
+ * @returns {boolean} false if it is gone
+ */
+function rename(from, to) {
+  try {
+    renameSync(from, to);
+    return true;
+  } catch (error) {
+    if (isCode(error, "ENOENT")) return false;
+    throw error;
+  }
+}
+
+/**
+ * @param {unknown} error
+ * @param {string} code
+ */
+function isCode(error, code) {
+  return error instanceof Error && "code" in error && error.code === code;
 }
 
 /** @param {Identity[]} parts */

@@ -25,18 +25,25 @@ export function readSettings() {
   for (const token of tokens) {
     if (token.kind === "option" && token.name in options && token.value === undefined) continue;
     const text = token.kind === "option" ? token.rawName : token.kind === "positional" ? token.value : "--";
-    throw new Error(`Unknown option: ${text}\n\n${help}`);
+    const isKnown = token.kind === "option" && token.name in options;
+    throw new Error(isKnown ? `${text} takes no value.` : `Unknown option: ${text}\n\n${help}`);
   }
   if (values.help) {
     console.log(help);
     return undefined;
   }
   const repository = fileURLToPath(new URL("../../", import.meta.url));
+  const port = portFrom("LOCKSTEP_PORT", 8080);
   const firstWebPort = portFrom("LOCKSTEP_WEB_PORT", 3001);
+  if (port >= firstWebPort && port < firstWebPort + 3) {
+    throw new Error(
+      `LOCKSTEP_PORT (${port}) is one of the three ports from LOCKSTEP_WEB_PORT (${firstWebPort}) on: change one.`,
+    );
+  }
   return {
     fresh: values.fresh === true,
     data: resolve(repository, process.env.LOCKSTEP_DATA ?? ".lockstep"),
-    port: portFrom("LOCKSTEP_PORT", 8080),
+    port,
     servers: [1, 2, 3].map((number) => ({ name: `web-${number}`, port: firstWebPort + number - 1 })),
   };
 }

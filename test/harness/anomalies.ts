@@ -140,6 +140,7 @@ export const failedSave: Anomaly = async (stack) => {
   const counts = { signIn: 0, change: 0 };
   const reportsSuccess = (answer: Answer) => answer.status < 400 || sessionCookiesOf(answer).length > 0;
   // Redis has "no memory" left: it reads, and deletes, and stores nothing.
+  const [, before = "0"] = await stack.redis.config("GET", "maxmemory");
   await stack.redis.config("SET", "maxmemory", "1");
   try {
     for (let round = 0; round < rounds; round += 1) {
@@ -152,7 +153,7 @@ export const failedSave: Anomaly = async (stack) => {
     const errors = await stack.redis.info("errorstats");
     if (!errors.includes("errorstat_OOM")) throw new Error("Redis refused nothing.");
   } finally {
-    await stack.redis.config("SET", "maxmemory", "0");
+    await stack.redis.config("SET", "maxmemory", before);
   }
   const detail = `reported as done: ${counts.signIn} sign-ins, ${counts.change} changes`;
   return { attempts: 2 * rounds, violations: counts.signIn + counts.change, detail };

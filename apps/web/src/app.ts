@@ -32,11 +32,10 @@ export function createApp(config: Config, parts: Parts): Express {
   app.set("trust proxy", config.trustedProxies);
 
   app.use(servedBy(config.serverName), securityHeaders);
-  app.use(health(parts));
   // For those who visit a server directly; nginx answers these itself, or every page would use up three servers' turns.
   app.use("/assets", express.static(fileURLToPath(new URL("../src/public", import.meta.url))));
 
-  app.use(neverStored, refuseCrossSite(config.publicOrigins));
+  app.use(neverStored, health(parts), refuseCrossSite(config.publicOrigins));
   // Before the body is read: a client that sends it slowly keeps its session loaded meanwhile, as any slow work would.
   app.use(
     sessionStack({
@@ -70,7 +69,10 @@ function pages(serverName: string, database: Database, sendPage: SendPage): Rout
 function answerUnsaved(sendPage: SendPage) {
   const answerPage = errorPages(sendPage);
   return (error: Error, req: Request, res: Response) => {
-    const answer = req.originalUrl.startsWith("/api/") ? apiErrors : answerPage;
+    // It was not stored, so the answer must not show it: nobody has been signed in.
+    Reflect.deleteProperty(req, "session");
+    // Express routes without regard to case.
+    const answer = /^\/api\//i.test(req.originalUrl) ? apiErrors : answerPage;
     void answer(sessionFailure(error), req, res, () => undefined);
   };
 }

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { addToCart, removeFromCart } from "../src/cart/cart.ts";
-import { appearanceOf } from "../src/preferences/appearance.ts";
+import { appearanceOf, setAppearance } from "../src/preferences/appearance.ts";
 import { type Preferences, removePreference, setPreference } from "../src/preferences/preferences.ts";
 
 describe("preferences", () => {
@@ -29,6 +29,21 @@ describe("preferences", () => {
     });
     expect(removePreference(preferences, { key }).valid).toBe(false);
     expect(Object.keys(preferences)).toEqual([]);
+  });
+
+  test("a number that JSON can't hold is refused", () => {
+    const value: unknown = JSON.parse("[1e400]");
+    expect(setPreference({}, { key: "large", value }).valid).toBe(false);
+  });
+
+  test("a look is set whole or not at all", () => {
+    const preferences: Preferences = {};
+    for (const input of [{ theme: "dark" }, { theme: "evil", accent: "moss" }, {}, undefined, []]) {
+      expect(setAppearance(preferences, input).valid).toBe(false);
+    }
+    expect(preferences).toEqual({});
+    expect(setAppearance(preferences, { theme: "dark", accent: "moss" }).valid).toBe(true);
+    expect(preferences).toEqual({ theme: "dark", accent: "moss" });
   });
 
   test("a value nested too deep is refused, and no stack overflows", () => {

@@ -287,7 +287,7 @@ function isChunk(chunk: unknown): chunk is string | Uint8Array {
 }
 
 function sizeOf(chunk: unknown): number {
-  return isChunk(chunk) ? chunk.length : 0;
+  return isChunk(chunk) ? Buffer.byteLength(chunk) : 0;
 }
 
 function asError(error: unknown): Error {

@@ -215,8 +215,8 @@ export class Sessions {
   }
 
   /**
-   * Ends a session everywhere: when this has returned, no server can read it or bring it back (S3). Saves of it that this
-   * process has begun come first.
+   * Ends a session everywhere: when this has returned, no server can read it or bring it back (S3). Named by
+   * its id, it waits for the saves of it that this process has begun.
    *
    * @param idOrHandle its id or, where ids are hashed, its handle; one that is not there is no error
    * @throws {@link SessionStoreError} `UNAVAILABLE` or `OUTCOME_UNKNOWN`

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { check, invalid, type Checked } from "../requests/validation.ts";
+import { check, invalid, visibleLine, type Checked } from "../requests/validation.ts";
 
 /** With the preferences' bound, this keeps a session within what the session store takes. */
 const maxBytes = 24 * 1_024;
@@ -10,7 +10,7 @@ const entry = z.object({
     .trim()
     .min(1, "Name an item.")
     .max(80, "Use at most 80 characters.")
-    .regex(/^[^\p{Cc}\p{Cs}]*$/u, "Leave out control characters."),
+    .regex(visibleLine, "Use letters, digits or signs, without control characters."),
 });
 
 /** Appends an item in place: two tabs that add at the same moment append to one list, which the session store can merge. */

@@ -19,11 +19,6 @@ export interface Parts {
  */
 export function health({ database, stateRedis, isStopping }: Parts): Router {
   const router = Router();
-  router.use((_req, res, next) => {
-    res.set("Cache-Control", "no-store");
-    next();
-  });
-
   router.get("/livez", (_req, res) => {
     res.json({ status: "alive" });
   });

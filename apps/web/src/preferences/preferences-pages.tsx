@@ -4,6 +4,7 @@ import { requireValid } from "../requests/validation.ts";
 import { signedIn } from "../sessions/signed-in.ts";
 import { PreferencesPage } from "../views/preferences-page.tsx";
 import { seeChange, type SendPage } from "../views/send-page.tsx";
+import { setAppearance } from "./appearance.ts";
 import { removePreference, setPreference } from "./preferences.ts";
 
 /** The preferences, with forms to set one, to remove one, and to choose a look. */
@@ -28,10 +29,7 @@ export function preferencesPages(sendPage: SendPage): Router {
   });
 
   router.post("/preferences/appearance", (req, res) => {
-    const { preferences } = signedIn(req);
-    for (const key of ["theme", "accent"]) {
-      requireValid(setPreference(preferences, { key, value: formText(req.body, key) }));
-    }
+    requireValid(setAppearance(signedIn(req).preferences, req.body));
     seeChange(res, "/preferences");
   });
 

@@ -6,7 +6,7 @@ type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 /** A user's settings, in the session: any JSON under keys of the user's choice. */
 export type Preferences = Record<string, Json>;
 
-/** With the cart's bound, this keeps a session within what the session store takes. */
+/** With the cart's bound, this keeps a session well within what the session store takes, unless many add at one moment. */
 const maxBytes = 24 * 1_024;
 const maxDepth = 16;
 
@@ -46,6 +46,8 @@ export function removePreference(preferences: Preferences, input: unknown): Chec
 }
 
 function isStorable(input: unknown, depth: number): input is Json {
+  // 1e400 is a number in JSON, and Infinity here, which JSON can't hold.
+  if (typeof input === "number") return Number.isFinite(input);
   if (typeof input !== "object" || input === null) return input !== undefined;
   if (depth === 0) return false;
   return Object.entries(input).every(([name, part]) => !unsafeKeys.has(name) && isStorable(part, depth - 1));

@@ -1,7 +1,7 @@
 import { sql } from "kysely";
 import { z } from "zod";
 import type { Database } from "../database/tables.ts";
-import { check, type Checked } from "../requests/validation.ts";
+import { check, visibleLine, type Checked } from "../requests/validation.ts";
 
 /** What an account tells about its owner. */
 export interface Profile {
@@ -17,7 +17,7 @@ const changes = z.object({
     .trim()
     .min(1, "Enter your name.")
     .max(80, "Use at most 80 characters.")
-    .regex(/^\P{Cc}*$/u, "Leave out control characters.")
+    .regex(visibleLine, "Use letters, digits or signs, without control characters.")
     .optional(),
   bio: z
     .string("Write your bio as text.")
@@ -26,7 +26,7 @@ const changes = z.object({
       z
         .string()
         .max(1_000, "Use at most 1000 characters.")
-        .regex(/^(\P{Cc}|\n|\t)*$/u, "Leave out control characters."),
+        .regex(/^([^\p{Cc}\p{Cs}]|\n|\t)*$/u, "Leave out control characters."),
     )
     .optional(),
 });

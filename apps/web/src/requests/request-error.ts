@@ -5,6 +5,7 @@ type Code =
   | "not-found"
   | "not-signed-in"
   | "outcome-unknown"
+  | "session-full"
   | "sessions-unavailable"
   | "unsupported-media-type"
   | "wrong-credentials";

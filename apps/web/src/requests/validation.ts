@@ -7,8 +7,14 @@ export type FieldMessages = Readonly<Record<string, string>>;
 /** Input that was checked: its value, or what to tell the user. */
 export type Checked<Value> = { valid: true; value: Value } | { valid: false; fields: FieldMessages };
 
+/** One line of text that shows: no control characters, no halves of surrogate pairs, something to see. */
+export const visibleLine = /^(?=.*[\p{L}\p{N}\p{P}\p{S}])[^\p{Cc}\p{Cs}]*$/u;
+
 /** Checks what a client sent; the first message of each field counts. */
 export function check<Value>(schema: z.ZodType<Value>, input: unknown): Checked<Value> {
+  if (Array.isArray(input) || (typeof input !== "object" && input != null)) {
+    return invalid({ body: "Send an object with fields." });
+  }
   const result = schema.safeParse(input ?? {});
   if (result.success) return { valid: true, value: result.data };
   const messages = result.error.issues.map(({ path, message }) => [String(path[0] ?? "body"), message] as const);

@@ -11,6 +11,10 @@ export function sessionFailure(cause: unknown): Error {
     const message = "It is not known whether your change was stored. Look before you try again.";
     return new RequestError(503, "outcome-unknown", message, { cause });
   }
+  if (cause instanceof SessionStoreError && cause.code === "TOO_LARGE") {
+    // Each change was small enough for itself; together with what others added at the same moment it is not.
+    return new RequestError(413, "session-full", "There is no room left for this. Remove something first.", { cause });
+  }
   if (cause instanceof SessionStoreError && cause.code !== "UNAVAILABLE") return cause;
   const message = "Sessions cannot be reached right now. Try again in a moment.";
   return new RequestError(503, "sessions-unavailable", message, { cause });

@@ -1,4 +1,4 @@
-import { session, RedisStore } from "@lockstep/session-store";
+import { session, RedisStore, type SessionEvent } from "@lockstep/session-store";
 import { RedisStore as ConnectRedis } from "connect-redis";
 import type { Request, RequestHandler, Response } from "express";
 import expressSession from "express-session";
@@ -55,8 +55,29 @@ function chooseStack({ stack, client, secrets, onCommitError }: StackOptions): R
     case "connect-redis":
       return expressSession({ ...options, store: new ConnectRedis({ client }) });
     case "store":
-      return expressSession({ ...options, store: new RedisStore({ client }) });
+      return expressSession({ ...options, store: new RedisStore({ client, onEvent }) });
     case "middleware":
-      return session({ ...options, client, onCommitError });
+      return session({ ...options, client, onCommitError, onEvent });
+  }
+}
+
+/** What no request shows is told to the operator: one line for each. Failures are logged with the request they belong to. */
+function onEvent(event: SessionEvent): void {
+  switch (event.type) {
+    case "merged":
+      // Merging is the daily work; only where a value was replaced has somebody's change been overruled.
+      if (event.conflicts.length > 0) console.warn(`A session's later change won at ${event.conflicts.join(", ")}.`);
+      return;
+    case "gone":
+      console.warn("A change to a session that had ended was dropped.");
+      return;
+    case "corrupt":
+      console.warn(`A session's record can't be used: ${event.reason}.`);
+      return;
+    case "touch-failed":
+      console.warn(`A session's use was not recorded: ${event.error.message}`);
+      return;
+    case "commit-failed":
+      return;
   }
 }
