@@ -37,16 +37,18 @@ module.exports = {
     {
       name: "the-engine-knows-no-adapter",
       severity: "error",
-      from: { path: inSessionStore("sessions|records|save-queue") },
+      from: { path: inSessionStore("sessions|committer|records|save-queue|tracked-session") },
       to: { path: inSessionStore("middleware|request-session|response-gate|engine-store|redis-store|cookie") },
     },
     {
       name: "rules-are-pure",
       comment: "merge, codec and expiry take clock and randomness as arguments and do no I/O",
       severity: "error",
-      from: { path: inSessionStore("merge|codec|expiry|json") },
+      from: { path: inSessionStore("merge|codec|expiry|json|show") },
       to: {
-        path: inSessionStore("sessions|records|scripts|options|middleware|request-session|engine-store|redis-store"),
+        path: inSessionStore(
+          "sessions|committer|records|scripts|options|middleware|request-session|engine-store|redis-store",
+        ),
       },
     },
     {

@@ -1,6 +1,7 @@
 import type { Request } from "express";
 import expressSession, { type Session, type SessionData } from "express-session";
-import type { Sessions, TrackedSession } from "./sessions.ts";
+import type { Sessions } from "./sessions.ts";
+import type { TrackedSession } from "./tracked-session.ts";
 
 /** Called once with an error, or with `null` and the outcome. */
 export type StoreCallback<T> = (error: unknown, value?: T) => void;

@@ -1,3 +1,5 @@
+import { SessionStoreError } from "./errors.ts";
+
 /**
  * How long a record lives after its session was used: a tenth longer than the idle limit, because touches are throttled
  * to a tenth of it (S5). So nobody is ended early; a session ends between 1 and 1.1 times its idle limit (S6).
@@ -34,4 +36,21 @@ export function touchIsDue(remainingMs: number, lifetime: Lifetime): boolean {
 /** When the browser should drop the cookie: with the record, but at most `maxAgeMs` from now; ISO 8601. */
 export function cookieExpires(now: number, maxAgeMs: number, remainingMs: number | undefined): string {
   return new Date(now + Math.min(maxAgeMs, remainingMs ?? Infinity)).toISOString();
+}
+
+/**
+ * The idle limit of a session, in ms.
+ *
+ * @param option a function decides for every session, a number where the cookie has no `maxAge`
+ * @throws {@link SessionStoreError} `INVALID_SESSION` if the function does not give a number
+ */
+export function decideIdleMs<Fields>(
+  option: number | ((fields: Fields) => number),
+  originalMaxAge: unknown,
+  fields: () => Fields,
+): number {
+  if (typeof option !== "function") return typeof originalMaxAge === "number" ? originalMaxAge : option;
+  const decided = option(fields());
+  if (typeof decided === "number" && !Number.isNaN(decided)) return decided;
+  throw new SessionStoreError("INVALID_SESSION", "The idle limit that was decided for the session is not a number.");
 }

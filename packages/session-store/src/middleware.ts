@@ -6,7 +6,8 @@ import type { SessionStoreError } from "./errors.ts";
 import type { SessionsOptions } from "./options.ts";
 import { RequestSession, type RequestSettings, RequestStore } from "./request-session.ts";
 import { ResponseGate } from "./response-gate.ts";
-import { type Sessions, type TrackedSession, createSessions } from "./sessions.ts";
+import { type Sessions, createSessions } from "./sessions.ts";
+import type { TrackedSession } from "./tracked-session.ts";
 
 /** express-session's options, as {@link session} takes them; an engine, or its options, go with them. */
 export interface SessionOptions {

@@ -5,7 +5,8 @@ import { type CookieAttributes, clearedCookie, isSecure, sessionCookie } from ".
 import { EngineStore } from "./engine-store.ts";
 import { SessionStoreError } from "./errors.ts";
 import type { GateKeeper } from "./response-gate.ts";
-import type { Sessions, TrackedSession } from "./sessions.ts";
+import type { Sessions } from "./sessions.ts";
+import type { TrackedSession } from "./tracked-session.ts";
 
 /** The options of session(), checked, and none missing. */
 export interface RequestSettings {

@@ -1,71 +1,11 @@
-import { randomBytes } from "node:crypto";
-import { Codec, CorruptRecord, type DecodedRecord, type RecordMeta, type SessionFields, fieldsOf } from "./codec.ts";
-import { SessionStoreError } from "./errors.ts";
+import { Codec, CorruptRecord, type SessionFields, fieldsOf } from "./codec.ts";
+import { type CommitOutcome, Committer } from "./committer.ts";
 import { Events, type SessionCounts } from "./events.ts";
-import { type Lifetime, cookieExpires, recordLifeMs, touchIsDue } from "./expiry.ts";
-import { mergeSessions, withoutRules } from "./merge.ts";
+import { type Lifetime, cookieExpires, decideIdleMs, recordLifeMs, touchIsDue } from "./expiry.ts";
 import { type ResolvedOptions, type SessionsOptions, resolveOptions } from "./options.ts";
 import { Records } from "./records.ts";
 import { SaveQueue } from "./save-queue.ts";
-import { show } from "./show.ts";
-
-/** How often a commit is tried. Each failure means that another server's commit went through, so somebody advances. */
-const maxAttempts = 100;
-
-/** How many commits a record remembers by name, and how many unconfirmed ones a request does. */
-const maxRemembered = 8;
-
-/** A record as last seen in Redis. */
-interface Base {
-  readonly text: string;
-  /** Its remaining life when seen; `undefined`: it does not expire. */
-  readonly remainingMs: number | undefined;
-  /** When the question was sent, on the monotonic clock, in ms. */
-  readonly seenAt: number;
-  /** The parts of it that change detection sets aside. Known once the text was decoded. */
-  readonly head?: { readonly meta: RecordMeta | undefined; readonly expires: unknown };
-}
-
-/**
- * One session in one request: which it is, and what was last seen of it in Redis.
- *
- * Keep it beside the session's object for as long as that is in use: a commit is compared with what was seen (S1), and
- * a session of which nothing was seen was born here, so it may be created (S3).
- */
-export class TrackedSession {
-  /** The session's id: a secret. */
-  readonly id: string;
-  /** @internal */
-  base: Base | undefined;
-  /** @internal Commits that were sent and not confirmed: their names, and the fields they were given before any merge. */
-  unconfirmed: readonly { readonly write: string; readonly given: SessionFields }[] = [];
-
-  /** @internal */
-  constructor(id: string, base?: Base) {
-    this.id = id;
-    this.base = base;
-  }
-
-  /** Whether it was ever seen in Redis: loaded, or stored by this request. */
-  get isStored(): boolean {
-    return this.base !== undefined;
-  }
-
-  /** How long its record still lives, in ms, by what was last seen; `undefined`: it does not expire, or was never seen. */
-  get remainingMs(): number | undefined {
-    if (this.base?.remainingMs === undefined) return undefined;
-    return this.base.remainingMs - (performance.now() - this.base.seenAt);
-  }
-}
-
-/**
- * What became of a commit.
- *
- * - `unchanged`: there was nothing to store;
- * - `stored`: it is stored;
- * - `gone`: the session had been destroyed or had expired meanwhile, so nothing was stored.
- */
-export type CommitOutcome = "unchanged" | "stored" | "gone";
+import { TrackedSession } from "./tracked-session.ts";
 
 /** A session among others, as an administrator sees it. */
 export interface ListedSession {
@@ -82,9 +22,7 @@ export class Sessions {
   readonly #codec: Codec;
   readonly #events: Events;
   readonly #queue = new SaveQueue();
-  // Random per engine and counted within it: unique without asking for randomness at each commit.
-  readonly #writer = randomBytes(6).toString("base64url");
-  #writes = 0;
+  readonly #committer: Committer;
 
   /**
    * @param options see {@link SessionsOptions}
@@ -95,6 +33,8 @@ export class Sessions {
     this.#records = new Records(this.#options);
     this.#codec = new Codec(this.#options.serializer);
     this.#events = new Events(this.#options.onEvent);
+    const parts = { records: this.#records, codec: this.#codec, events: this.#events };
+    this.#committer = new Committer(this.#options, parts);
   }
 
   /**
@@ -158,7 +98,7 @@ export class Sessions {
   isUnchanged(tracked: TrackedSession, session: object): boolean {
     if (!this.#queue.isIdle(tracked.id)) return false;
     try {
-      return this.#holds(tracked.base, fieldsOf(session));
+      return this.#committer.holds(tracked.base, fieldsOf(session));
     } catch {
       return false;
     }
@@ -177,7 +117,7 @@ export class Sessions {
   async commit(tracked: TrackedSession, session: object): Promise<CommitOutcome> {
     const deadline = performance.now() + this.#options.commitDeadlineMs;
     try {
-      return await this.#queue.run(tracked.id, () => this.#commitInTurn(tracked, session, deadline));
+      return await this.#queue.run(tracked.id, () => this.#committer.commit(tracked, session, deadline));
     } catch (error) {
       this.#events.report({ type: "commit-failed", error: error as Error });
       throw error;
@@ -234,7 +174,7 @@ export class Sessions {
    */
   async overwrite(id: string, session: object): Promise<void> {
     const fields = fieldsOf(session);
-    const { text, lifeMs } = this.#encode(fields, undefined);
+    const { text, lifeMs } = this.#committer.encode(fields, undefined);
     if (lifeMs > 0) await this.#records.overwrite(id, text, lifeMs);
     else await this.#records.destroy(id);
   }
@@ -277,134 +217,6 @@ export class Sessions {
     await this.#records.clear(batchSize);
   }
 
-  async #commitInTurn(tracked: TrackedSession, session: object, deadline: number): Promise<CommitOutcome> {
-    const given = this.#copy(session);
-    if (this.#holds(tracked.base, given)) return "unchanged";
-    const conflicts: string[] = [];
-    let { base } = tracked;
-    let fields = given;
-    for (let attempt = 1; attempt <= maxAttempts; attempt += 1) {
-      const withinMs = deadline - performance.now();
-      if (withinMs <= 0) throw tooLate(attempt);
-      const { text, lifeMs, head } = this.#encode(fields, base);
-      if (lifeMs <= 0) {
-        await this.#records.destroy(tracked.id);
-        return "stored";
-      }
-      const seenAt = performance.now();
-      const reply = await this.#send(tracked, { expected: base?.text, text, lifeMs }, withinMs, { head, given });
-      if (reply.outcome === "gone") {
-        this.#events.report({ type: "gone" });
-        return "gone";
-      }
-      if (reply.outcome === "stored") {
-        // Only now, with the object made to build on it: it is what the object is compared with next.
-        tracked.base = { text, remainingMs: lifeMs, seenAt, head };
-        if (fields !== given) this.#reveal(session, given, fields, conflicts);
-        return "stored";
-      }
-      const current = this.#readable(reply.current);
-      const writes = current.meta?.writes ?? [];
-      if (writes.includes(head.meta.writes[0] ?? "")) {
-        // The client sent it again after a lost connection; it had arrived, and perhaps others since.
-        tracked.base = { text: reply.current, remainingMs: lifeMs, seenAt };
-        this.#reveal(session, given, current.fields, conflicts);
-        return "stored";
-      }
-      if (reply.current === base?.text) throw unreadable(new Error("Its text is not UTF-8."));
-      fields = this.#merge(this.#ancestor(tracked, base, writes), fields, current.fields, conflicts);
-      base = { text: reply.current, remainingMs: undefined, seenAt };
-    }
-    throw tooLate(maxAttempts);
-  }
-
-  /** Sends a commit, and remembers it if its answer is lost. */
-  async #send(
-    tracked: TrackedSession,
-    change: Parameters<Records["commit"]>[1],
-    withinMs: number,
-    { head, given }: { head: { meta: RecordMeta }; given: SessionFields },
-  ) {
-    try {
-      return await this.#records.commit(tracked.id, change, withinMs);
-    } catch (error) {
-      if (error instanceof SessionStoreError && error.code === "OUTCOME_UNKNOWN") {
-        const lost = { write: head.meta.writes[0] ?? "", given };
-        tracked.unconfirmed = [lost, ...tracked.unconfirmed].slice(0, maxRemembered);
-      }
-      throw error;
-    }
-  }
-
-  /** What the fields being committed and the current record both come from; `writes`: the commits behind that record. */
-  #ancestor(tracked: TrackedSession, base: Base | undefined, writes: readonly string[]): SessionFields {
-    // An earlier commit of this very object did arrive: the object builds on what it was then.
-    const arrived = tracked.unconfirmed.find(({ write }) => writes.includes(write));
-    if (arrived) return arrived.given;
-    if (base) return this.#readable(base.text).fields;
-    throw new SessionStoreError("CONFLICT", "The new session's id is already in use; nothing was stored.");
-  }
-
-  /** Makes the object show what is stored, and keep what its handler has changed since it was given. */
-  #reveal(session: object, given: SessionFields, stored: SessionFields, conflicts: readonly string[]): void {
-    this.#events.report({ type: "merged", conflicts });
-    const now = this.#copy(session);
-    show(session, now, mergeSessions(given, now, stored, withoutRules).value);
-  }
-
-  #merge(base: SessionFields, mine: SessionFields, theirs: SessionFields, conflicts: string[]): SessionFields {
-    const [before, ours, others] = [withoutExpires(base), withoutExpires(mine), withoutExpires(theirs)];
-    const merged = mergeSessions(before, ours, others, this.#options.mergeRules);
-    if (this.#options.rejectConflicts && merged.conflicts.length > 0) {
-      throw new SessionStoreError("CONFLICT", `Changed by two requests: ${merged.conflicts.join(", ")}; not stored.`);
-    }
-    conflicts.push(...merged.conflicts);
-    return withExpires(merged.value, mine);
-  }
-
-  /** A session's fields as they would be read back: the handler may go on changing its object, which may hold anything. */
-  #copy(session: object): SessionFields {
-    return serializable(() => this.#codec.decode(this.#codec.encode(fieldsOf(session), undefined)).fields);
-  }
-
-  #readable(text: string): DecodedRecord {
-    try {
-      return this.#codec.decode(text);
-    } catch (cause) {
-      throw unreadable(cause);
-    }
-  }
-
-  #encode(fields: SessionFields, base: Base | undefined) {
-    const now = Date.now();
-    const before = base && this.#headOf(base).meta;
-    const created = before?.created ?? now;
-    const write = `${this.#writer}-${(this.#writes += 1).toString(36)}`;
-    const meta: RecordMeta = { v: 1, created, writes: [write, ...(before?.writes ?? [])].slice(0, maxRemembered) };
-    const text = serializable(() => this.#codec.encode(fields, meta));
-    const [bytes, limit] = [Buffer.byteLength(text), this.#options.maxBytes];
-    if (bytes > limit) {
-      throw new SessionStoreError(
-        "TOO_LARGE",
-        `The session has ${bytes} bytes, more than maxBytes (${limit}); not stored.`,
-      );
-    }
-    const { originalMaxAge, expires } = fields.cookie as SessionFields;
-    const idleMs = this.#idleMs(originalMaxAge, () => fields);
-    const lifeMs = recordLifeMs({ now, created, idleMs, absoluteMs: this.#options.absoluteMs });
-    return { text, lifeMs, head: { meta, expires: expires instanceof Date ? expires.toJSON() : expires } };
-  }
-
-  #holds(base: Base | undefined, fields: SessionFields): boolean {
-    return base !== undefined && this.#codec.holds(base.text, this.#headOf(base), fields);
-  }
-
-  #headOf(base: Base): NonNullable<Base["head"]> {
-    if (base.head) return base.head;
-    const { meta, fields } = this.#codec.decode(base.text);
-    return { meta, expires: (fields.cookie as SessionFields).expires };
-  }
-
   #hasEnded(text: string): boolean {
     const { absoluteMs } = this.#options;
     if (absoluteMs === undefined) return false;
@@ -419,16 +231,8 @@ export class Sessions {
   #lifetimeOf(text: string): Lifetime {
     const { created, originalMaxAge } = this.#codec.head(text);
     const now = Date.now();
-    const idleMs = this.#idleMs(originalMaxAge, () => this.#codec.decode(text).fields);
+    const idleMs = decideIdleMs(this.#options.idleMs, originalMaxAge, () => this.#codec.decode(text).fields);
     return { now, created: created ?? now, idleMs, absoluteMs: this.#options.absoluteMs };
-  }
-
-  #idleMs(originalMaxAge: unknown, fields: () => SessionFields): number {
-    const { idleMs } = this.#options;
-    if (typeof idleMs !== "function") return typeof originalMaxAge === "number" ? originalMaxAge : idleMs;
-    const decided = idleMs(fields());
-    if (typeof decided === "number" && !Number.isNaN(decided)) return decided;
-    throw new SessionStoreError("INVALID_SESSION", "The idle limit that was decided for the session is not a number.");
   }
 
   #unlessCorrupt<T>(decode: () => T): T | undefined {
@@ -451,38 +255,4 @@ export class Sessions {
  */
 export function createSessions(options: SessionsOptions): Sessions {
   return new Sessions(options);
-}
-
-function tooLate(attempt: number): SessionStoreError {
-  if (attempt === 1) {
-    return new SessionStoreError("UNAVAILABLE", "Earlier saves of the session took until the deadline; not stored.");
-  }
-  return new SessionStoreError("CONFLICT", "Others kept changing the session until the deadline; nothing was stored.");
-}
-
-function unreadable(cause: unknown): SessionStoreError {
-  return new SessionStoreError("INVALID_SESSION", "The stored record can't be read; it was left as it is.", { cause });
-}
-
-/** Every server moves `cookie.expires` at every save: it is computed, not merged. */
-function withoutExpires(fields: SessionFields): SessionFields {
-  const { expires: _moving, ...cookie } = fields.cookie as SessionFields;
-  return { ...fields, cookie };
-}
-
-function withExpires(merged: SessionFields, mine: SessionFields): SessionFields {
-  const cookie = merged.cookie as SessionFields;
-  const ours = mine.cookie as SessionFields;
-  const { originalMaxAge } = cookie;
-  if (originalMaxAge === ours.originalMaxAge) return { ...merged, cookie: { ...cookie, expires: ours.expires } };
-  const expires = typeof originalMaxAge === "number" ? cookieExpires(Date.now(), originalMaxAge, undefined) : null;
-  return { ...merged, cookie: { ...cookie, expires } };
-}
-
-function serializable<T>(encode: () => T): T {
-  try {
-    return encode();
-  } catch (cause) {
-    throw new SessionStoreError("INVALID_SESSION", "The session can't be serialised; nothing was stored.", { cause });
-  }
 }

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { Redis } from "ioredis";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { type SessionEvent, type SessionsOptions, SessionStoreError, createSessions, sum } from "../src/index.ts";
-import type { TrackedSession } from "../src/sessions.ts";
+import type { TrackedSession } from "../src/tracked-session.ts";
 import { intercept, testClient, uniquePrefix } from "./harness/redis.ts";
 
 const client = testClient();

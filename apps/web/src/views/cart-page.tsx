@@ -1,5 +1,6 @@
 import type { FieldMessages } from "../requests/validation.ts";
 import { Field } from "./field.tsx";
+import { RemoveForm } from "./remove-form.tsx";
 
 interface CartPageProps {
   readonly items: readonly string[];
@@ -19,12 +20,7 @@ export function CartPage({ items, item = "", messages = {} }: CartPageProps) {
           {items.map((name) => (
             <li>
               <span>{name}</span>
-              <form method="post" action="/cart/remove">
-                <input type="hidden" name="item" value={name} />
-                <button class="quiet" type="submit" aria-label={`Remove ${name}`}>
-                  Remove
-                </button>
-              </form>
+              <RemoveForm action="/cart/remove" field="item" value={name} />
             </li>
           ))}
         </ul>

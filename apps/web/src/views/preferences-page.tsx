@@ -2,6 +2,7 @@ import { accents, appearanceOf, themes } from "../preferences/appearance.ts";
 import type { Preferences } from "../preferences/preferences.ts";
 import type { FieldMessages } from "../requests/validation.ts";
 import { Field } from "./field.tsx";
+import { RemoveForm } from "./remove-form.tsx";
 
 interface PreferencesPageProps {
   readonly preferences: Preferences;
@@ -59,12 +60,7 @@ function PreferenceRows({ preferences }: { preferences: Preferences }) {
           <span>
             <strong>{name}</strong> <code>{JSON.stringify(value)}</code>
           </span>
-          <form method="post" action="/preferences/remove">
-            <input type="hidden" name="key" value={name} />
-            <button class="quiet" type="submit" aria-label={`Remove ${name}`}>
-              Remove
-            </button>
-          </form>
+          <RemoveForm action="/preferences/remove" field="key" value={name} />
         </li>
       ))}
     </ul>
