@@ -144,13 +144,14 @@ export function signalGroup(pid, signal) {
 const portsGiven = new Set();
 
 /**
+ * @param {readonly number[]} [reserved] ports that are meant for somebody who does not listen yet
  * @returns {Promise<number>} a port on which nobody listens. It is below the range from which the kernel takes ports for
  *   outgoing connections, so that a server can be stopped and started again on the same one.
  */
-export async function freePort() {
+export async function freePort(reserved = []) {
   for (let attempt = 0; attempt < 100; attempt += 1) {
     const port = 20_000 + Math.floor(Math.random() * 12_000);
-    if (portsGiven.has(port) || (await portInUse(port))) continue;
+    if (portsGiven.has(port) || reserved.includes(port) || (await portInUse(port))) continue;
     portsGiven.add(port);
     return port;
   }

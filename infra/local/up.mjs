@@ -100,7 +100,9 @@ async function startAll({ data, port, servers }) {
       ({ url }) => url,
     );
 
-  const [statePort, cachePort, databasePort] = [await freePort(), await freePort(), await freePort()];
+  // Not one of those that nginx and the web servers are about to take.
+  const own = [port, ...servers.map((server) => server.port)];
+  const [statePort, cachePort, databasePort] = [await freePort(own), await freePort(own), await freePort(own)];
   stages.push([]);
   const state = start("redis-state", (supervision) =>
     startRedis({ role: "state", port: statePort, directory: join(data, "redis-state"), persistent: true }, supervision),
