@@ -1,5 +1,7 @@
 // One running instance a folder, and what to do with the remains of one that was killed.
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { signalGroup } from "./processes.mjs";
@@ -25,34 +27,31 @@ const pollMs = 50;
  */
 export async function claim(folder) {
   const file = join(folder, "instance.json");
+  const lock = await takeLock(folder);
+  const before = readNote(file);
+  if (lock === undefined) {
+    const who = before === undefined ? "" : ` (process ${before.owner.pid})`;
+    throw new Error(`Lockstep already runs in ${folder}${who}: stop that one first.`);
+  }
+  await stopLeftovers(before?.parts ?? []);
   const owner = identityOf({ name: "npm run up", pid: process.pid });
   /** @type {Identity[]} */
   const parts = [];
-  while (!create(file, JSON.stringify({ owner, parts }))) {
-    const before = readNote(file);
-    if (before !== undefined && isRunning(before.owner)) {
-      throw new Error(`Lockstep already runs in ${folder} (process ${before.owner.pid}): stop that one first.`);
-    }
-    // Whoever renames the note of a killed instance cleans up after it; anybody else meets the next note, or none.
-    const mine = `${file}.${process.pid}`;
-    if (!rename(file, mine)) continue;
-    const taken = readNote(mine);
-    if (taken !== undefined && isRunning(taken.owner)) {
-      // Somebody was faster, and this is the new note.
-      renameSync(mine, file);
-      continue;
-    }
-    await stopLeftovers(taken?.parts ?? []);
-    rmSync(mine, { force: true });
-  }
+  const write = () => {
+    // Renamed into place, so that nobody reads half a note.
+    writeFileSync(`${file}.new`, JSON.stringify({ owner, parts }));
+    renameSync(`${file}.new`, file);
+  };
+  write();
   return {
     note: (part) => {
       parts.push(identityOf(part));
-      // Renamed into place, so that nobody reads half a note.
-      writeFileSync(`${file}.new`, JSON.stringify({ owner, parts }));
-      renameSync(`${file}.new`, file);
+      write();
     },
-    release: () => rmSync(file, { force: true }),
+    release: () => {
+      rmSync(file, { force: true });
+      lock.close();
+    },
   };
 }
 
@@ -72,41 +71,22 @@ export function startTimeOf(pid) {
 }
 
 /**
- * @param {string} file
- * @param {string} text
- * @returns {boolean} false if it is there already
+ * A name that one process can hold at a time, and that the kernel frees when the process ends, however it ends: an abstract
+ * socket (unix(7)). A lock file would have to be taken from the dead, which two may do at once.
+ *
+ * @param {string} folder
+ * @returns {Promise<import("node:net").Server | undefined>} nothing if another process holds it
  */
-function create(file, text) {
-  try {
-    writeFileSync(file, text, { flag: "wx" });
-    return true;
-  } catch (error) {
-    if (isCode(error, "EEXIST")) return false;
-    throw error;
-  }
-}
-
-/**
- * @param {string} from
- * @param {string} to
- * @returns {boolean} false if it is gone
- */
-function rename(from, to) {
-  try {
-    renameSync(from, to);
-    return true;
-  } catch (error) {
-    if (isCode(error, "ENOENT")) return false;
-    throw error;
-  }
-}
-
-/**
- * @param {unknown} error
- * @param {string} code
- */
-function isCode(error, code) {
-  return error instanceof Error && "code" in error && error.code === code;
+function takeLock(folder) {
+  const name = createHash("sha256").update(realpathSync(folder)).digest("hex");
+  const server = createServer((socket) => socket.destroy()).unref();
+  return new Promise((resolve, reject) => {
+    server.once("error", (error) => {
+      if ("code" in error && error.code === "EADDRINUSE") resolve(undefined);
+      else reject(error);
+    });
+    server.listen(`\0lockstep-${name}`, () => resolve(server));
+  });
 }
 
 /** @param {Identity[]} parts */

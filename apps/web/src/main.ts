@@ -2,14 +2,15 @@ import { createServer, type Server } from "node:http";
 import { createApp } from "./app.ts";
 import { ConfigError, readConfig, type Config } from "./config.ts";
 import { openDatabase } from "./database/connection.ts";
-import { openStateRedis } from "./sessions/state-redis.ts";
+import { connected, openStateRedis } from "./sessions/state-redis.ts";
 
 const keepAliveMs = 75_000;
 const drainMs = 7_000;
 const stopMs = 9_500;
+const connectMs = 2_000;
 
 /** Starts one web server, and stops it when the process is asked to end. */
-function start(config: Config): void {
+async function start(config: Config): Promise<void> {
   const { serverName } = config;
   const database = openDatabase({ url: config.databaseUrl, poolSize: config.databasePoolSize });
   const stateRedis = openStateRedis(config.stateRedisUrl, (message) => {
@@ -37,6 +38,8 @@ function start(config: Config): void {
   server.on("error", (error) => {
     exitWith(`${serverName} cannot listen on ${config.host}:${config.port}: ${error.message}`);
   });
+  // Whoever is sent here once this listens must not meet a server that has yet to find its sessions.
+  await connected(stateRedis, connectMs);
   server.listen(config.port, config.host, () => {
     console.log(`${serverName} listening on ${addressOf(server)}`);
   });
@@ -73,7 +76,7 @@ function exitWith(message: string): never {
 }
 
 try {
-  start(readConfig(process.env));
+  await start(readConfig(process.env));
 } catch (error) {
   if (!(error instanceof ConfigError)) throw error;
   exitWith(error.message);

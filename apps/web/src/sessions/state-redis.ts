@@ -22,6 +22,17 @@ export function openStateRedis(url: string, report: (message: string) => void): 
   return client;
 }
 
+/** Fulfilled when Redis is connected, or after `withinMs`: a server that starts without it can still say what is wrong. */
+export function connected(client: Redis, withinMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, withinMs);
+    client.once("ready", () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}
+
 function reportChanges(client: Redis, report: (message: string) => void): void {
   let isReachable = true;
   client.on("error", (error) => {
