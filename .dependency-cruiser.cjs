@@ -8,7 +8,7 @@ module.exports = {
       name: "packages-never-import-apps-tests-or-infra",
       severity: "error",
       from: { path: "^packages/[^/]+/src" },
-      to: { path: "^(apps|test|infra)/" },
+      to: { path: "^(apps|bench|test|infra)/" },
     },
     {
       name: "redis-kit-is-the-lowest",
@@ -25,7 +25,7 @@ module.exports = {
     {
       name: "packages-are-entered-by-their-index",
       severity: "error",
-      from: { path: "^(apps|test)/" },
+      from: { path: "^(apps|bench|test)/" },
       to: { path: "^packages/[^/]+/src/", pathNot: "^packages/[^/]+/src/index\\.ts$" },
     },
     {

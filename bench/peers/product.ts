@@ -1,3 +1,6 @@
+/** How long each product keeps an entry: longer than any measurement. */
+export const ttlMs = 600_000;
+
 /** What the products cache: anything JSON can carry, with the version that its source gave it. */
 export interface Value {
   readonly version: number;
