@@ -1,22 +1,55 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { lines } from "../bench/cache-lines.ts";
+import { sectionOf } from "../bench/cache-table.ts";
+import { summarize, type Turn } from "../bench/rounds.ts";
 import { runCommand } from "../infra/local/processes.mjs";
 import { repository } from "./harness/stack.ts";
 
-it("npm run bench -- cache puts every product in every line of its table, without a failure", async () => {
-  const args = [join(repository, "bench/run.mjs"), "cache", "--quick"];
-  await runCommand({ name: "The benchmark", command: process.execPath, args });
+describe("npm run bench -- cache", () => {
+  it("puts every product in every line of its table, without a failure", async () => {
+    const args = [join(repository, "bench/run.mjs"), "cache", "--quick"];
+    await runCommand({ name: "The benchmark", command: process.execPath, args });
 
-  const report = await readFile(join(repository, ".lockstep/report/bench-cache-quick.md"), "utf8");
-  const sections = new Map(report.split(/^## /m).map((section) => [section.split("\n")[0], section]));
-  for (const { title, products } of lines) {
-    const rows = (sections.get(title) ?? "").split("\n").filter((row) => row.startsWith("| "));
-    expect(
-      rows.slice(2).map((row) => row.split(" | ")[0]),
-      title,
-    ).toEqual(products.map(({ name }) => `| ${name}`));
-    expect(rows.join("\n"), title).not.toMatch(/failed|NaN|undefined/);
-  }
+    const report = await readFile(join(repository, ".lockstep/report/bench-cache-quick.md"), "utf8");
+    const sections = new Map(report.split(/^## /m).map((section) => [section.split("\n")[0], section]));
+    for (const { title, products } of lines) {
+      const rows = (sections.get(title) ?? "").split("\n").filter((row) => row.startsWith("| "));
+      const names = rows.slice(2).map((row) => row.split(" | ")[0]?.slice(2));
+      expect(names, title).toEqual(products.map(({ name }) => name));
+      expect(rows.join("\n"), title).not.toMatch(/failed|NaN|undefined/);
+    }
+  });
+
+  it("compares the turns of one round, and takes the median of what it finds", () => {
+    const summary = summarize([turn(20), turn(60), turn(40)], [turn(10), turn(15), turn(40)]);
+    expect(summary.ratio).toEqual({ median: 2, min: 1, max: 4 });
+    expect(summary.operationUs).toEqual({ median: 40, min: 20, max: 60 });
+  });
+
+  it("tells the slowest hundredth of all calls, and nothing where too few were made", () => {
+    const latenciesMs = Float64Array.from({ length: 100 }, (_, index) => index + 1);
+    const { p99Us, p999Us } = summarize([turn(10, latenciesMs)], undefined);
+    expect(p99Us).toBe(99_000);
+    expect(p999Us).toBeNaN();
+  });
+
+  it("names the product that failed and why, and leaves the others what they have", () => {
+    const [line] = lines;
+    if (line === undefined) throw new Error("The table has no lines.");
+    const counts = { commands: 1, inScripts: 0, reads: 1, loads: 0 };
+    const { rows, remarks } = sectionOf(line, [
+      { name: "first", turns: [], counts: undefined, failure: "It broke." },
+      { name: "second", turns: [turn(20)], counts, failure: undefined },
+    ]);
+    expect(rows[1]?.slice(0, 2)).toEqual(["first", "failed"]);
+    expect(rows[2]?.slice(0, 4)).toEqual(["second", "–", "–", "20.0"]);
+    expect(remarks).toContain("first failed: It broke.");
+  });
 });
+
+/** Ten operations that took so long each. */
+function turn(operationUs: number, latenciesMs = new Float64Array()): Turn {
+  return { run: { operations: 10, elapsedMs: operationUs / 100, cpuMs: 0.1, loads: 0, latenciesMs }, redisCpuMs: 0.1 };
+}
