@@ -12,6 +12,7 @@ import { preferencesApi } from "./preferences/preferences-api.ts";
 import { preferencesPages } from "./preferences/preferences-pages.tsx";
 import { profilesApi } from "./profiles/profiles-api.ts";
 import { profilesPages } from "./profiles/profiles-pages.tsx";
+import { openProfiles, type Profiles } from "./profiles/profiles.ts";
 import { formBody, jsonBody } from "./requests/body.ts";
 import { refuseCrossSite } from "./requests/cross-site.ts";
 import { apiErrors, notFound } from "./requests/error-answer.ts";
@@ -25,6 +26,7 @@ import { pageSender, type SendPage } from "./views/send-page.tsx";
 /** One web server. What it shares with the others is in `parts`: it keeps nothing of a user to itself. */
 export function createApp(config: Config, parts: Parts): Express {
   const sendPage = pageSender(config);
+  const profiles = openProfiles(parts.database);
   const app = express();
   app.disable("x-powered-by");
   // Answers are personal and never stored, so there is nothing to revalidate.
@@ -45,21 +47,21 @@ export function createApp(config: Config, parts: Parts): Express {
       onCommitError: answerUnsaved(sendPage),
     }),
   );
-  app.use("/api", jsonBody, api(parts.database), notFound, apiErrors);
-  app.use(formBody, pages(config.serverName, parts.database, sendPage), notFound);
+  app.use("/api", jsonBody, api(parts.database, profiles), notFound, apiErrors);
+  app.use(formBody, pages(config.serverName, parts.database, profiles, sendPage), notFound);
   app.use(errorPages(sendPage));
   return app;
 }
 
-function api(database: Database): Router {
-  return Router().use(accountsApi(database), profilesApi(database), cartApi(), preferencesApi());
+function api(database: Database, profiles: Profiles): Router {
+  return Router().use(accountsApi(database), profilesApi(profiles), cartApi(), preferencesApi());
 }
 
-function pages(serverName: string, database: Database, sendPage: SendPage): Router {
+function pages(serverName: string, database: Database, profiles: Profiles, sendPage: SendPage): Router {
   return Router().use(
     serversPages(serverName, sendPage),
     accountsPages(database, sendPage),
-    profilesPages(database, sendPage),
+    profilesPages(profiles, sendPage),
     cartPages(sendPage),
     preferencesPages(sendPage),
   );

@@ -1,6 +1,7 @@
 import { sql } from "kysely";
 import { z } from "zod";
 import type { Database } from "../database/tables.ts";
+import type { Profile } from "../profiles/profile.ts";
 import { check, invalid, type Checked } from "../requests/validation.ts";
 import { hashPassword, verifyPassword } from "./password.ts";
 
@@ -10,6 +11,9 @@ export interface Account {
   readonly username: string;
   readonly name: string;
 }
+
+/** What a profile starts with. */
+type NewProfile = Pick<Profile, "name" | "headline" | "city" | "bio">;
 
 const username = z
   .string({ error: "Choose a username." })
@@ -34,7 +38,11 @@ export async function signUp(database: Database, input: unknown): Promise<Checke
   if (!checked.valid) return checked;
   const { username, password } = checked.value;
   const passwordHash = await hashPassword(password);
-  const account = await createAccount(database, { username, passwordHash, name: username, bio: "" });
+  const account = await createAccount(database, {
+    username,
+    passwordHash,
+    profile: { name: username, headline: "", city: "", bio: "" },
+  });
   return account ? { valid: true, value: account } : invalid({ username: "This username is taken." });
 }
 
@@ -53,7 +61,7 @@ export async function signIn(database: Database, input: unknown): Promise<Checke
 /** Stores an account and its profile, unless the username is taken: then it stores nothing and returns undefined. */
 export async function createAccount(
   database: Database,
-  { username, passwordHash, name, bio }: { username: string; passwordHash: string; name: string; bio: string },
+  { username, passwordHash, profile }: { username: string; passwordHash: string; profile: NewProfile },
 ): Promise<Account | undefined> {
   // One statement, so that no account is ever without its profile, and no other sign-up comes between check and insert.
   return database
@@ -67,9 +75,17 @@ export async function createAccount(
     .with("profile", (query) =>
       query
         .insertInto("profiles")
-        .columns(["account_id", "name", "bio"])
+        .columns(["id", "name", "headline", "city", "bio"])
         .expression((values) =>
-          values.selectFrom("account").select((row) => ["id", row.val(name).as("name"), row.val(bio).as("bio")]),
+          values
+            .selectFrom("account")
+            .select("id")
+            .select((row) => [
+              row.val(profile.name).as("name"),
+              row.val(profile.headline).as("headline"),
+              row.val(profile.city).as("city"),
+              row.val(profile.bio).as("bio"),
+            ]),
         )
         .returning("name"),
     )
@@ -85,8 +101,8 @@ async function findByUsername(
   if (!username.safeParse(name).success) return undefined;
   return database
     .selectFrom("accounts")
-    .innerJoin("profiles", "profiles.account_id", "accounts.id")
-    .select(["id", "username", "name", "password_hash as passwordHash"])
+    .innerJoin("profiles", "profiles.id", "accounts.id")
+    .select(["accounts.id", "username", "name", "password_hash as passwordHash"])
     .where(sql`lower(username)`, "=", name.toLowerCase())
     .executeTakeFirst();
 }

@@ -27,6 +27,40 @@ const migrations: Readonly<Record<string, Migration>> = {
         .execute();
     },
   },
+  "002-people": {
+    async up(database) {
+      // People need no account to be in the directory. It is the account now that never is without its profile.
+      await sql`alter table profiles drop constraint profiles_account_id_fkey`.execute(database);
+      await database.schema.alterTable("profiles").renameColumn("account_id", "id").execute();
+      await sql`alter table accounts add constraint accounts_profile foreign key (id) references profiles`.execute(
+        database,
+      );
+      await database.schema
+        .alterTable("profiles")
+        .addColumn("headline", "text", (column) => column.notNull().defaultTo(""))
+        .addColumn("city", "text", (column) => column.notNull().defaultTo(""))
+        .execute();
+      // NFKD takes accents off their letters, so that "malmo" finds Malmö. What separates words is spelled out, because
+      // what counts as a letter depends on the locale that a database was created with.
+      await sql`
+        create function folded(text) returns text language sql immutable
+          return lower(regexp_replace(normalize($1, NFKD), '[\\u0300-\\u036f]', '', 'g'))
+      `.execute(database);
+      await sql`
+        create function words_of(text) returns text[] language sql immutable
+          return array_remove(regexp_split_to_array(folded($1), '[\\s!-/:-@\\[-\x60{-~\\u2010-\\u2027]+'), '')
+      `.execute(database);
+      await sql`
+        alter table profiles
+          add column sort_name text collate "C" not null generated always as (folded(name)) stored,
+          add column words tsvector not null
+            generated always as (array_to_tsvector(words_of(name || ' ' || headline || ' ' || city))) stored
+      `.execute(database);
+      await database.schema.createIndex("profiles_by_name").on("profiles").columns(["sort_name", "id"]).execute();
+      // Without fastupdate: new entries would wait in a list that each search walks until a vacuum, and PGlite has none.
+      await sql`create index profiles_words on profiles using gin (words) with (fastupdate = off)`.execute(database);
+    },
+  },
 };
 
 /** Runs the migrations that have not run yet. Two at once are safe: kysely lets the second wait for the first. */

@@ -1,4 +1,4 @@
-import type { Generated, Kysely } from "kysely";
+import type { Generated, GeneratedAlways, Kysely } from "kysely";
 
 /** The rows as PostgreSQL keeps them; migrations.ts makes the tables. */
 interface Tables {
@@ -9,10 +9,16 @@ interface Tables {
     created_at: Generated<Date>;
   };
   profiles: {
-    account_id: string;
+    /** An account's profile has its id; a profile needs no account. */
+    id: string;
     name: string;
+    headline: string;
+    city: string;
     bio: string;
     updated_at: Generated<Date>;
+    /** The name as the directory sorts it, and the words by which it finds a profile, without accents or capitals. */
+    sort_name: GeneratedAlways<string>;
+    words: GeneratedAlways<string>;
   };
 }
 

@@ -1,28 +1,26 @@
 import { Router } from "express";
-import type { Database } from "../database/tables.ts";
 import { requireValid } from "../requests/validation.ts";
 import { signedIn } from "../sessions/signed-in.ts";
-import { currentProfile } from "./current-profile.ts";
-import { updateProfile } from "./profiles.ts";
+import { changeCurrentProfile, currentProfile } from "./current-profile.ts";
+import type { Profiles } from "./profiles.ts";
 
-/** `GET /me`, `GET` and `PATCH /profile`: always as the database has it. */
-export function profilesApi(database: Database): Router {
+/** `GET /me`, `GET` and `PATCH /profile`: one's own. */
+export function profilesApi(profiles: Profiles): Router {
   const router = Router();
 
   router.get("/me", async (req, res) => {
-    const { username, name } = await currentProfile(database, req);
-    res.json({ username, name });
+    const { name } = await currentProfile(profiles, req, res);
+    res.json({ username: signedIn(req).username, name });
   });
 
   router.get("/profile", async (req, res) => {
-    const { username, name, bio } = await currentProfile(database, req);
-    res.json({ username, name, bio });
+    const profile = await currentProfile(profiles, req, res);
+    res.json({ username: signedIn(req).username, ...profile });
   });
 
   router.patch("/profile", async (req, res) => {
-    requireValid(await updateProfile(database, signedIn(req).userId, req.body));
-    const { username, name, bio } = await currentProfile(database, req);
-    res.json({ username, name, bio });
+    const profile = requireValid(await changeCurrentProfile(profiles, req));
+    res.json({ username: signedIn(req).username, ...profile });
   });
 
   return router;

@@ -10,6 +10,9 @@ export type Checked<Value> = { valid: true; value: Value } | { valid: false; fie
 /** One line of text that shows: no control characters, no halves of surrogate pairs, something to see. */
 export const visibleLine = /^(?=.*[\p{L}\p{N}\p{P}\p{S}])[^\p{Cc}\p{Cs}]*$/u;
 
+/** One line of text that may be empty. */
+export const anyLine = /^[^\p{Cc}\p{Cs}]*$/u;
+
 /** Checks what a client sent; the first message of each field counts. */
 export function check<Value>(schema: z.ZodType<Value>, input: unknown): Checked<Value> {
   if (Array.isArray(input) || (typeof input !== "object" && input != null)) {

@@ -1,19 +1,31 @@
-import type { Profile } from "../profiles/profiles.ts";
+import type { ComponentChild } from "preact";
+import type { Profile } from "../profiles/profile.ts";
 
-/** A profile as its owner sees it. */
-export function ProfilePage({ username, name, bio, updatedAt }: Profile) {
+interface ProfilePageProps {
+  readonly profile: Profile;
+  readonly eyebrow: ComponentChild;
+  /** Whether its owner looks at it. */
+  readonly isOwn: boolean;
+}
+
+/** A profile; its owner finds the way to edit it. */
+export function ProfilePage({ profile, eyebrow, isOwn }: ProfilePageProps) {
+  const { name, headline, city, bio, updatedAt } = profile;
+  const about = [headline, city].filter((part) => part !== "").join(" · ");
   return (
     <>
-      <p class="eyebrow">{username}</p>
+      <p class="eyebrow">{eyebrow}</p>
       <h1>{name}</h1>
+      {about !== "" && <p class="lead">{about}</p>}
       <p class="bio">{bio === "" ? <em>No bio yet.</em> : bio}</p>
       <p class="actions">
-        <a class="button" href="/profile/edit">
-          Edit profile
-        </a>
+        {isOwn && (
+          <a class="button" href="/profile/edit">
+            Edit profile
+          </a>
+        )}
         <small>
-          Saved{" "}
-          <time dateTime={updatedAt.toISOString()}>{updatedAt.toISOString().slice(0, 19).replace("T", " ")} UTC</time>
+          Saved <time dateTime={updatedAt}>{updatedAt.slice(0, 19).replace("T", " ")} UTC</time>
         </small>
       </p>
     </>
