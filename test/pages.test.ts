@@ -86,10 +86,16 @@ async function signIn(page: Page): Promise<void> {
   await page.getByRole("button", { name: "Sign out" }).waitFor();
 }
 
-/** Gives the pages of the session something to show, a word that is hard to break among it. */
-async function fillSession(page: Page): Promise<void> {
+const unbrokenWord = "unbroken-in-a-very-long-word-without-a-single-space-that-has-to-break-somewhere";
+
+/** Gives the pages of whoever is signed in something to show, a word that is hard to break among it. */
+async function fillPages(page: Page): Promise<void> {
+  await page.goto("/profile/edit");
+  for (const field of ["Headline", "City"]) await page.getByLabel(field).fill(unbrokenWord);
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("status").waitFor();
   await page.goto("/cart");
-  for (const item of ["notebook", "a-very-long-item-name-without-a-single-space-that-has-to-break-somewhere"]) {
+  for (const item of ["notebook", unbrokenWord]) {
     await page.getByLabel("Item").fill(item);
     await page.getByRole("button", { name: "Add to cart" }).click();
     await page.getByText(item, { exact: true }).waitFor();
@@ -149,6 +155,37 @@ describe.each(["with", "without"])("in a browser %s JavaScript", (scripts) => {
     });
   });
 
+  test("someone finds a person, turns the pages, and sees their own card change, by keyboard alone", async () => {
+    await inWindow({ javaScriptEnabled }, async (page) => {
+      await signIn(page);
+      await page.getByRole("navigation").getByRole("link", { name: "People" }).press("Enter");
+      const cards = page.locator(".card");
+      await page.getByRole("link", { name: "Next" }).press("Enter");
+      await page.getByRole("link", { name: "Previous" }).waitFor();
+      const second = await cards.first().textContent();
+      await page.getByRole("link", { name: "Previous" }).press("Enter");
+      await page.waitForURL(/before=/);
+      expect(await cards.first().textContent()).not.toBe(second);
+
+      await page.getByLabel("Name, headline or city").fill("zoe o'bri");
+      await page.keyboard.press("Enter");
+      await page.getByRole("link", { name: "Zoë O’Brien" }).press("Enter");
+      await page.getByRole("heading", { name: "Zoë O’Brien" }).waitFor();
+      expect(await page.getByRole("link", { name: "Edit profile" }).count()).toBe(0);
+
+      const headline = `Bookkeeper ${scripts} JavaScript`;
+      await page.goto("/people?q=bookkeeper");
+      await cards.getByRole("link", { name: "Edit profile" }).press("Enter");
+      await page.getByLabel("Headline").fill(headline);
+      await page.keyboard.press("Enter");
+      await page.getByRole("status").waitFor();
+      for (let server = 0; server < 3; server += 1) {
+        await page.goto("/people?q=bookkeeper");
+        expect(await cards.getByText(headline, { exact: true }).isVisible()).toBe(true);
+      }
+    });
+  });
+
   test("a form that is not right comes back with what was typed and what to change", async () => {
     await inWindow({ javaScriptEnabled }, async (page) => {
       await page.goto("/sign-up");
@@ -179,14 +216,20 @@ describe.each(["desktop", "mobile"] as const)("on a %s screen", (screen) => {
         await page.goto(path);
         await look(path === "/" ? "home" : path.slice(1).replaceAll("/", "-"));
       };
-      for (const path of ["/", "/sign-in", "/sign-up", "/no-such-page"]) await visit(path);
+      for (const path of ["/", "/people", "/sign-in", "/sign-up", "/no-such-page"]) await visit(path);
+      await page.goto("/people?q=zoe+brien");
+      await page.getByRole("link", { name: "Zoë O’Brien" }).click();
+      await page.getByRole("heading", { name: "Zoë O’Brien" }).waitFor();
+      await look("person");
       await page.goto("/sign-up");
       await page.getByRole("button", { name: "Open an account" }).click();
       await page.locator(".message").first().waitFor();
       await look("sign-up-refused");
       await signIn(page);
-      await fillSession(page);
+      await fillPages(page);
       for (const path of ["/cart", "/preferences", "/profile", "/profile/edit"]) await visit(path);
+      await page.goto("/people?q=unbroken");
+      await look("people-own");
     });
   });
 });

@@ -23,6 +23,20 @@ const updates: readonly Update[] = [
     shown: (client, server) => client.request("GET", `${server}/api/profile`),
   },
   {
+    what: "a card of the directory",
+    change: (client, server, value) =>
+      client.request("PATCH", `${server}/api/profile`, { json: { headline: value, city: "Visby" } }),
+    shown: (client, server) => client.request("GET", `${server}/people?q=visby`),
+  },
+  {
+    what: "a person's page",
+    change: (client, server, value) => client.request("PATCH", `${server}/api/profile`, { json: { bio: value } }),
+    shown: async (client, server) => {
+      const { body } = await client.request("GET", `${server}/api/profile`);
+      return client.request("GET", `${server}/people/${(body as { id: string }).id}`);
+    },
+  },
+  {
     what: "a cart",
     change: (client, server, value) => client.request("POST", `${server}/api/cart`, { json: { item: value } }),
     shown: (client, server) => client.request("GET", `${server}/api/cart`),

@@ -8,6 +8,8 @@ import { cartPages } from "./cart/cart-pages.tsx";
 import type { Config } from "./config.ts";
 import type { Database } from "./database/tables.ts";
 import { health, type Parts } from "./health/health.ts";
+import { peopleApi } from "./people/people-api.ts";
+import { peoplePages } from "./people/people-pages.tsx";
 import { preferencesApi } from "./preferences/preferences-api.ts";
 import { preferencesPages } from "./preferences/preferences-pages.tsx";
 import { profilesApi } from "./profiles/profiles-api.ts";
@@ -54,7 +56,13 @@ export function createApp(config: Config, parts: Parts): Express {
 }
 
 function api(database: Database, profiles: Profiles): Router {
-  return Router().use(accountsApi(database), profilesApi(profiles), cartApi(), preferencesApi());
+  return Router().use(
+    accountsApi(database),
+    profilesApi(profiles),
+    peopleApi(database, profiles),
+    cartApi(),
+    preferencesApi(),
+  );
 }
 
 function pages(serverName: string, database: Database, profiles: Profiles, sendPage: SendPage): Router {
@@ -62,6 +70,7 @@ function pages(serverName: string, database: Database, profiles: Profiles, sendP
     serversPages(serverName, sendPage),
     accountsPages(database, sendPage),
     profilesPages(profiles, sendPage),
+    peoplePages(database, profiles, sendPage),
     cartPages(sendPage),
     preferencesPages(sendPage),
   );

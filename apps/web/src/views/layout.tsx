@@ -53,10 +53,12 @@ export function Layout(props: LayoutProps) {
 }
 
 function Navigation({ path, username }: { path: string; username: string | undefined }) {
-  const links =
-    username === undefined
+  const links = {
+    "/people": "People",
+    ...(username === undefined
       ? { "/sign-in": "Sign in", "/sign-up": "Sign up" }
-      : { "/profile": "Profile", "/cart": "Cart", "/preferences": "Preferences" };
+      : { "/profile": "Profile", "/cart": "Cart", "/preferences": "Preferences" }),
+  };
   return (
     <nav class="navigation" aria-label="Main">
       {Object.entries(links).map(([href, label]) => (

@@ -1,0 +1,27 @@
+import { Router } from "express";
+import type { Database } from "../database/tables.ts";
+import type { Profiles } from "../profiles/profiles.ts";
+import { requireValid } from "../requests/validation.ts";
+import { readPage } from "./directory.ts";
+import { checkPeopleQuery, peoplePath } from "./people-query.ts";
+import { personAt } from "./person-at.ts";
+
+/** `GET /people`: a page of the directory. `GET /people/:id`: one person. */
+export function peopleApi(database: Database, profiles: Profiles): Router {
+  const router = Router();
+
+  router.get("/people", async (req, res) => {
+    const { people, previous, next } = await readPage(database, profiles, requireValid(checkPeopleQuery(req.query)));
+    res.json({
+      people,
+      previous: previous && `/api${peoplePath(previous)}`,
+      next: next && `/api${peoplePath(next)}`,
+    });
+  });
+
+  router.get("/people/:id", async (req, res) => {
+    res.json(await personAt(profiles, req, res));
+  });
+
+  return router;
+}
