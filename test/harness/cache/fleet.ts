@@ -1,0 +1,71 @@
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { Redis } from "ioredis";
+import type { CacheProduct } from "../../../bench/peers/product.ts";
+import { startRedis } from "../../../infra/local/parts.mjs";
+import { freePort } from "../../../infra/local/processes.mjs";
+import { eventually } from "../eventually.ts";
+import { repository } from "../stack.ts";
+import { type CacheOnServer, CacheServer } from "./cache-server.ts";
+import type { Records } from "./records.ts";
+
+/** A cache Redis and as many servers as a test wants. */
+export class Fleet {
+  readonly redisUrl: string;
+  /** Straight to Redis, for a test's own questions. */
+  readonly redis: Redis;
+  readonly #program: string;
+  readonly #stopRedis: () => Promise<void>;
+  readonly #servers: CacheServer[] = [];
+  #caches = 0;
+
+  private constructor(program: string, redisUrl: string, stopRedis: () => Promise<void>) {
+    this.redisUrl = redisUrl;
+    this.redis = new Redis(redisUrl, { protocol: 2 });
+    this.#program = program;
+    this.#stopRedis = stopRedis;
+  }
+
+  /** @param program what `buildWorker` has built */
+  static async start(program: string): Promise<Fleet> {
+    const scratch = join(repository, ".lockstep", "test");
+    await mkdir(scratch, { recursive: true });
+    const directory = await mkdtemp(join(scratch, "cache-"));
+    const redis = await startRedis({ role: "cache", port: await freePort(), directory, persistent: false });
+    return new Fleet(program, redis.url, async () => {
+      await redis.stop();
+      await rm(directory, { recursive: true, force: true });
+    });
+  }
+
+  startServer(): CacheServer {
+    const server = new CacheServer(`server-${this.#servers.length + 1}`, this.#program);
+    this.#servers.push(server);
+    return server;
+  }
+
+  startServers(count: number): CacheServer[] {
+    return Array.from({ length: count }, () => this.startServer());
+  }
+
+  /** Opens one new cache on each of the servers, and waits until they listen to one another, if the product does that. */
+  async openOn(servers: readonly CacheServer[], product: CacheProduct, records: Records): Promise<CacheOnServer[]> {
+    this.#caches += 1;
+    const prefix = `cache-${this.#caches}`;
+    const { redisUrl } = this;
+    const caches = await Promise.all(servers.map((server) => server.open({ product, redisUrl, prefix, records })));
+    await Promise.all(caches.map((cache) => cache.get("warm-up")));
+    await eventually("every server listens on the channels of the others", async () => {
+      const channels = (await this.redis.pubsub("CHANNELS", `*${prefix}*`)) as string[];
+      const listeners = (await this.redis.pubsub("NUMSUB", ...channels)) as (string | number)[];
+      return listeners.every((value, index) => index % 2 === 0 || value === servers.length);
+    });
+    return caches;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#servers.map((server) => server.kill()));
+    this.redis.disconnect();
+    await this.#stopRedis();
+  }
+}

@@ -1,0 +1,53 @@
+import type { CacheOnServer } from "./cache-server.ts";
+import type { Random } from "./random.ts";
+import type { Records } from "./records.ts";
+
+/**
+ * Judges every read that goes through it. A read is *stale* if it shows less than a write that had returned before the read
+ * began (G1), on whatever server; it goes *backwards* if it shows less than a read that had ended before it began.
+ */
+export class History {
+  readonly #records: Records;
+  readonly #written = new Map<string, number>();
+  readonly #seen = new Map<string, number>();
+  /** The id of each stale read, and of each that went backwards. */
+  readonly stale: string[] = [];
+  readonly backwards: string[] = [];
+  reads = 0;
+  writes = 0;
+
+  constructor(records: Records) {
+    this.#records = records;
+  }
+
+  /** Reads several ids with getMany, one with get. */
+  async read(cache: CacheOnServer, ...ids: readonly string[]): Promise<void> {
+    const before = ids.map((id) => ({ written: this.#written.get(id) ?? 0, seen: this.#seen.get(id) ?? 0 }));
+    const [first] = ids;
+    const values = ids.length === 1 && first !== undefined ? [await cache.get(first)] : await cache.getMany(ids);
+    for (const [index, id] of ids.entries()) {
+      const shown = this.#records.commitOf(id, values[index]);
+      this.reads += 1;
+      if (shown < (before[index]?.written ?? 0)) this.stale.push(id);
+      if (shown < (before[index]?.seen ?? 0)) this.backwards.push(id);
+      raise(this.#seen, id, shown);
+    }
+  }
+
+  /** Writes through the cache, or past it with an invalidation afterwards. */
+  async write(cache: CacheOnServer, id: string, random: Random): Promise<void> {
+    const value = this.#records.nextValue();
+    if (random() < 0.5) {
+      await cache.update(id, value);
+    } else {
+      this.#records.commit(id, value);
+      await cache.invalidate(id);
+    }
+    this.writes += 1;
+    raise(this.#written, id, this.#records.commitOf(id, value));
+  }
+}
+
+function raise(marks: Map<string, number>, id: string, to: number): void {
+  marks.set(id, Math.max(marks.get(id) ?? 0, to));
+}

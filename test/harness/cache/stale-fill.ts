@@ -1,0 +1,104 @@
+import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promises";
+import type { Outcome } from "../anomalies.ts";
+import type { CacheOnServer } from "./cache-server.ts";
+import { History } from "./history.ts";
+import { pick, type Random, seededRandom, shuffled } from "./random.ts";
+import { Records } from "./records.ts";
+
+/** How many interleavings, on ids of their own, are under way at once. */
+const parallel = 64;
+
+/** Opens a cache on each server of a run, on records of its own. */
+export type Open = (records: Records) => Promise<CacheOnServer[]>;
+
+/**
+ * G5: a loader has read the old value from the source; another server writes, and its write returns; only then the loader
+ * goes on and stores. Then every server reads. A violation is an interleaving after which one of them shows less than
+ * the write.
+ */
+export async function staleFill(open: Open, { rounds, seed }: { rounds: number; seed: number }): Promise<Outcome> {
+  const records = new Records();
+  const history = new History(records);
+  const caches = await open(records);
+  const ids = Array.from({ length: rounds }, (_, round) => `forced-${round}`);
+  await inParallel(ids, (id, round) =>
+    interleave({ caches, records, history, random: seededRandom(seed + round) }, id),
+  );
+  // Once more, in case an unheeded store came after the reads of its own round.
+  for (const cache of caches) await inParallel(chunks(ids, 100), (some) => history.read(cache, ...some));
+  return {
+    attempts: rounds,
+    violations: new Set([...history.stale, ...history.backwards]).size,
+    detail: describe(caches, records, history, seed),
+  };
+}
+
+interface Run {
+  readonly caches: readonly CacheOnServer[];
+  readonly records: Records;
+  readonly history: History;
+  readonly random: Random;
+}
+
+async function interleave({ caches, records, history, random }: Run, id: string): Promise<void> {
+  records.commit(id);
+  const [loader, writer, ...others] = shuffled(caches, random);
+  if (loader === undefined || writer === undefined) throw new RangeError("An interleaving needs two servers.");
+  const barrier = records.holdLoads(id);
+  const reads = [history.read(loader, id)];
+  await barrier.arrivals(1);
+  // Some ask while the loader holds the old value; they wait for it, or load for themselves.
+  for (const other of others) if (random() < 0.3) reads.push(history.read(other, id));
+  if (random() < 0.5) await nextTurn();
+  await history.write(writer, id, random);
+  if (random() < 0.2) await history.write(pick(caches, random), id, random);
+  barrier.release();
+  await Promise.all(reads);
+  await Promise.all(shuffled(caches, random).map((cache) => history.read(cache, id)));
+}
+
+/**
+ * G1, G5: all servers read and write a few ids at once, a source that takes its time, nothing forced. A violation is a
+ * read that shows less than a write that had returned, or a read that had ended, before it began.
+ */
+export async function freeRun(open: Open, { steps, seed }: { steps: number; seed: number }): Promise<Outcome> {
+  const pauses = seededRandom(seed);
+  const records = new Records(() => (pauses() < 0.5 ? nextTurn() : delay(Math.ceil(pauses() * 3))));
+  const history = new History(records);
+  const caches = await open(records);
+  const ids = Array.from({ length: 24 }, (_, index) => `free-${index}`);
+  await inParallel(Array.from({ length: steps }), async (_, step) => {
+    const random = seededRandom(seed + step);
+    const [cache, choice] = [pick(caches, random), random()];
+    if (choice < 0.65) await history.read(cache, pick(ids, random));
+    else if (choice < 0.85) await history.read(cache, ...shuffled(ids, random).slice(0, 5));
+    else await history.write(cache, pick(ids, random), random);
+  });
+  return {
+    attempts: history.reads,
+    violations: history.stale.length + history.backwards.length,
+    detail: describe(caches, records, history, seed),
+  };
+}
+
+function describe(caches: readonly CacheOnServer[], records: Records, history: History, seed: number): string {
+  const { reads, writes, stale, backwards } = history;
+  return (
+    `${caches.length} servers, ${reads} reads (${stale.length} stale, ${backwards.length} backwards), ` +
+    `${writes} writes, ${records.loads} values loaded; SEED=${seed}`
+  );
+}
+
+/** Performs all of them, several at once, and takes the next whenever one is done. */
+async function inParallel<T>(items: readonly T[], perform: (item: T, index: number) => Promise<void>): Promise<void> {
+  const rest = items.entries();
+  const hands = Array.from({ length: parallel }, async () => {
+    for (const [index, item] of rest) await perform(item, index);
+  });
+  await Promise.all(hands);
+}
+
+function chunks<T>(items: readonly T[], size: number): T[][] {
+  const count = Math.ceil(items.length / size);
+  return Array.from({ length: count }, (_, index) => items.slice(index * size, (index + 1) * size));
+}
