@@ -1,4 +1,5 @@
-// What a machine with nothing but Node and npm lacks: npm packages, Redis, nginx, a browser for the tests, the build.
+// What a machine with nothing but Node and npm lacks: npm packages, Redis, nginx, a browser for the tests, the build, the
+// model checker.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -38,12 +39,30 @@ export async function prepareForContainers(signal) {
   await installNpmPackages(signal);
 }
 
+/**
+ * Brings the machine to where the model in spec/ can be checked; that takes no npm packages.
+ *
+ * @param {AbortSignal} signal
+ * @throws {Error} saying what is missing and what to do
+ */
+export async function prepareForModel(signal) {
+  requireNode();
+  await requireTools(["spin", "gcc"], signal);
+}
+
 /** @returns {string | undefined} the path of a Chromium or Chrome that runs */
 export function findChromium() {
   const names = ["chromium", "google-chrome", "google-chrome-stable", "chromium-browser"];
   const paths = [process.env.CHROMIUM_PATH, ...names.map(findCommand)];
   // Asked for its version, because on Ubuntu `chromium-browser` may be a script that only recommends a snap.
   return paths.find((path) => path !== undefined && spawnSync(path, ["--version"], { timeout: 20_000 }).status === 0);
+}
+
+/** @returns {string | undefined} the path of a gcc that has the C library's headers */
+function findCompiler() {
+  const path = findCommand("gcc");
+  const compile = ["-E", "-include", "stdio.h", "-x", "c", "/dev/null"];
+  return path !== undefined && spawnSync(path, compile, { timeout: 20_000 }).status === 0 ? path : undefined;
 }
 
 function requireNode() {
@@ -64,6 +83,8 @@ const tools = {
   debootstrap: { find: () => findCommand("debootstrap"), packages: ["debootstrap"] },
   iptables: { find: () => findCommand("iptables"), packages: ["iptables"] },
   ip: { find: () => findCommand("ip"), packages: ["iproute2"] },
+  spin: { find: () => findCommand("spin"), packages: ["spin"] },
+  gcc: { find: findCompiler, packages: ["gcc", "libc6-dev"] },
 };
 
 /**

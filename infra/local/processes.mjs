@@ -91,6 +91,7 @@ export async function startProcess(options) {
  * Runs a command to its end.
  *
  * @param {Command & Pick<Supervision, "logFile"> & { signal?: AbortSignal }} options `signal`: ends it early, by SIGTERM
+ * @returns {Promise<string>} the last 64 KiB of what it wrote to stdout and stderr
  * @throws {Error} with its last output, unless it exits with 0
  */
 export async function runCommand(options) {
@@ -102,6 +103,7 @@ export async function runCommand(options) {
   const [code, signal] = await once(child, "close");
   options.signal?.removeEventListener("abort", end);
   if (code !== 0) throw new Error(`${options.name} ${describeEnd({ code, signal }, output())}`);
+  return output();
 }
 
 /**

@@ -1,16 +1,17 @@
-// The totals of a whole run, from vitest's reports and the exit codes of its three commands:
-// node totals.mjs <npm test> <npm run check> <npm run test:compose>
+// The totals of a whole run, from the reports and the exit codes of its commands:
+// node totals.mjs <npm test> <npm run check> <npm run spec> <npm run test:compose>
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const reports = fileURLToPath(new URL("../../.lockstep/report/", import.meta.url));
-const [tests, check, compose] = process.argv.slice(2).map(Number);
+const [tests, check, spec, compose] = process.argv.slice(2).map(Number);
 
 const counts = [
-  counted("npm test", tests, readReport("test.json")),
+  counted("npm test", tests, readReport("test.json", countsOfVitest)),
   counted("npm run check", check, { passed: 0, failed: 0 }),
-  counted("npm run test:compose", compose, readReport("compose.json")),
+  counted("npm run spec", spec, readReport("spec.json", countsOfSpec)),
+  counted("npm run test:compose", compose, readReport("compose.json", countsOfVitest)),
 ];
 const passed = counts.reduce((sum, count) => sum + count.passed, 0);
 const failed = counts.reduce((sum, count) => sum + count.failed, 0);
@@ -32,19 +33,35 @@ function counted(command, code, count) {
   return { passed, failed: failures };
 }
 
-/** @param {string} file */
-function readReport(file) {
+/**
+ * @template R
+ * @param {string} file
+ * @param {(report: R) => { passed: number, failed: number }} countsOf
+ */
+function readReport(file, countsOf) {
   try {
-    const report = JSON.parse(readFileSync(join(reports, file), "utf8"));
-    /** @type {{ status: string, assertionResults: { status: string }[] }[]} */
-    const files = report.testResults;
-    // A file that can't be loaded has failed without a test in it that has.
-    const broken = files.filter(
-      ({ status, assertionResults }) =>
-        status === "failed" && assertionResults.every((test) => test.status !== "failed"),
-    );
-    return { passed: Number(report.numPassedTests), failed: Number(report.numFailedTests) + broken.length };
+    return countsOf(JSON.parse(readFileSync(join(reports, file), "utf8")));
   } catch {
     return undefined;
   }
+}
+
+/**
+ * @param {{
+ *   numPassedTests: number,
+ *   numFailedTests: number,
+ *   testResults: { status: string, assertionResults: { status: string }[] }[]
+ * }} report
+ */
+function countsOfVitest({ numPassedTests, numFailedTests, testResults }) {
+  // A file that can't be loaded has failed without a test in it that has.
+  const broken = testResults.filter(
+    ({ status, assertionResults }) => status === "failed" && assertionResults.every((test) => test.status !== "failed"),
+  );
+  return { passed: Number(numPassedTests), failed: Number(numFailedTests) + broken.length };
+}
+
+/** @param {{ passed: number, failed: number }} report of spec/check.mjs */
+function countsOfSpec({ passed, failed }) {
+  return { passed, failed };
 }
