@@ -42,8 +42,8 @@ afterAll(async () => {
 
 describe.each(peers)("$name $version ($configuration)", (product) => {
   test("puts an old value back over a newer write", async () => {
-    const forced = await staleFill((records) => fleet.openOn(servers, product, records), { rounds: 200, seed });
-    const free = await freeRun((records) => fleet.openOn(servers, product, records), { steps: 2_000, seed });
+    const forced = await staleFill((records) => fleet.openOn(servers, { product, records }), { rounds: 200, seed });
+    const free = await freeRun((records) => fleet.openOn(servers, { product, records }), { steps: 2_000, seed });
     outcomes.set(product.name, { forced, free });
     expect(forced.violations, forced.detail).toBeGreaterThan(0);
   });

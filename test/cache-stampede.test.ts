@@ -32,7 +32,7 @@ afterAll(async () => {
 /** The loads of each round. Every server must have been answered. */
 async function measure(product: (typeof peers)[number]): Promise<number[]> {
   const records = new Records();
-  const caches = await fleet.openOn(servers, product, records);
+  const caches = await fleet.openOn(servers, { product, records });
   const counts: number[] = [];
   for (let round = 0; round < rounds; round += 1) {
     const { loads, answers } = await stampede(fleet, caches, records);

@@ -16,6 +16,8 @@ export interface OpenOptions {
 /** One cache as one server has it. */
 export interface CacheOnServer extends CacheClient {
   readonly server: CacheServer;
+  /** How it was opened: a server that is to join opens it in the same way. */
+  readonly options: OpenOptions;
 }
 
 /** A server: a real process in which caches are opened, and which can be killed. */
@@ -42,11 +44,13 @@ export class CacheServer {
     });
   }
 
-  async open({ product, redisUrl, prefix, records }: OpenOptions): Promise<CacheOnServer> {
+  async open(options: OpenOptions): Promise<CacheOnServer> {
+    const { product, redisUrl, prefix, records } = options;
     this.#sources.set(prefix, records.sourceOf(this.name));
     await this.#worker.ask("open", prefix, product.name, redisUrl);
     return {
       server: this,
+      options,
       get: (id) => this.#worker.ask("get", prefix, id),
       getMany: (ids) => this.#worker.ask("getMany", prefix, ids),
       update: (id, value) => this.#worker.ask("update", prefix, id, value),

@@ -1,13 +1,11 @@
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Redis } from "ioredis";
-import type { CacheProduct } from "../../../bench/peers/product.ts";
 import { startRedis } from "../../../infra/local/parts.mjs";
 import { freePort } from "../../../infra/local/processes.mjs";
 import { eventually } from "../eventually.ts";
 import { repository } from "../stack.ts";
-import { type CacheOnServer, CacheServer } from "./cache-server.ts";
-import type { Records } from "./records.ts";
+import { type CacheOnServer, CacheServer, type OpenOptions } from "./cache-server.ts";
 
 /** A cache Redis and as many servers as a test wants. */
 export class Fleet {
@@ -48,19 +46,35 @@ export class Fleet {
     return Array.from({ length: count }, () => this.startServer());
   }
 
-  /** Opens one new cache on each of the servers, and waits until they listen to one another, if the product does that. */
-  async openOn(servers: readonly CacheServer[], product: CacheProduct, records: Records): Promise<CacheOnServer[]> {
+  /**
+   * Opens one new cache on each of the servers, and waits until what one of them has loaded is kept for the others, and
+   * they listen to one another if the product does that.
+   */
+  async openOn(
+    servers: readonly CacheServer[],
+    { product, records, redisUrl = this.redisUrl }: Omit<OpenOptions, "prefix" | "redisUrl"> & { redisUrl?: string },
+  ): Promise<CacheOnServer[]> {
     this.#caches += 1;
-    const prefix = `cache-${this.#caches}`;
-    const { redisUrl } = this;
-    const caches = await Promise.all(servers.map((server) => server.open({ product, redisUrl, prefix, records })));
-    await Promise.all(caches.map((cache) => cache.get("warm-up")));
+    const options = { product, records, redisUrl, prefix: `cache-${this.#caches}` };
+    const caches = await Promise.all(servers.map((server) => server.open(options)));
+    records.commit("warm-up");
+    await eventually("what was loaded is cached", async () => {
+      const before = records.loadsOf("warm-up");
+      await Promise.all(caches.map((cache) => cache.get("warm-up")));
+      return records.loadsOf("warm-up") === before;
+    });
     await eventually("every server listens on the channels of the others", async () => {
-      const channels = (await this.redis.pubsub("CHANNELS", `*${prefix}*`)) as string[];
+      const channels = (await this.redis.pubsub("CHANNELS", `*${options.prefix}*`)) as string[];
       const listeners = (await this.redis.pubsub("NUMSUB", ...channels)) as (string | number)[];
       return listeners.every((value, index) => index % 2 === 0 || value === servers.length);
     });
     return caches;
+  }
+
+  /** Starts one more server, which opens the cache of the others. */
+  async join([first]: readonly CacheOnServer[]): Promise<CacheOnServer> {
+    if (first === undefined) throw new RangeError("There is nobody to join.");
+    return this.startServer().open(first.options);
   }
 
   async stop(): Promise<void> {

@@ -10,9 +10,10 @@ export class History {
   readonly #records: Records;
   readonly #written = new Map<string, number>();
   readonly #seen = new Map<string, number>();
-  /** The id of each stale read, and of each that went backwards. */
-  readonly stale: string[] = [];
-  readonly backwards: string[] = [];
+  /** The id of each read that was stale, or went backwards, or both. */
+  readonly violations: string[] = [];
+  stale = 0;
+  backwards = 0;
   reads = 0;
   writes = 0;
 
@@ -28,8 +29,10 @@ export class History {
     for (const [index, id] of ids.entries()) {
       const shown = this.#records.commitOf(id, values[index]);
       this.reads += 1;
-      if (shown < (before[index]?.written ?? 0)) this.stale.push(id);
-      if (shown < (before[index]?.seen ?? 0)) this.backwards.push(id);
+      const { written, seen } = before[index] ?? { written: 0, seen: 0 };
+      if (shown < written) this.stale += 1;
+      if (shown < seen) this.backwards += 1;
+      if (shown < Math.max(written, seen)) this.violations.push(id);
       raise(this.#seen, id, shown);
     }
   }

@@ -2,6 +2,7 @@ import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promi
 import type { Outcome } from "../anomalies.ts";
 import type { CacheOnServer } from "./cache-server.ts";
 import { History } from "./history.ts";
+import { chunks, inParallel } from "./in-parallel.ts";
 import { pick, type Random, seededRandom, shuffled } from "./random.ts";
 import { Records } from "./records.ts";
 
@@ -21,14 +22,14 @@ export async function staleFill(open: Open, { rounds, seed }: { rounds: number; 
   const history = new History(records);
   const caches = await open(records);
   const ids = Array.from({ length: rounds }, (_, round) => `forced-${round}`);
-  await inParallel(ids, (id, round) =>
+  await inParallel(ids, parallel, (id, round) =>
     interleave({ caches, records, history, random: seededRandom(seed + round) }, id),
   );
   // Once more, in case an unheeded store came after the reads of its own round.
-  for (const cache of caches) await inParallel(chunks(ids, 100), (some) => history.read(cache, ...some));
+  for (const cache of caches) await inParallel(chunks(ids, 100), parallel, (some) => history.read(cache, ...some));
   return {
     attempts: rounds,
-    violations: new Set([...history.stale, ...history.backwards]).size,
+    violations: new Set(history.violations).size,
     detail: describe(caches, records, history, seed),
   };
 }
@@ -67,7 +68,7 @@ export async function freeRun(open: Open, { steps, seed }: { steps: number; seed
   const history = new History(records);
   const caches = await open(records);
   const ids = Array.from({ length: 24 }, (_, index) => `free-${index}`);
-  await inParallel(Array.from({ length: steps }), async (_, step) => {
+  await inParallel(Array.from({ length: steps }), parallel, async (_, step) => {
     const random = seededRandom(seed + step);
     const [cache, choice] = [pick(caches, random), random()];
     if (choice < 0.65) await history.read(cache, pick(ids, random));
@@ -76,7 +77,7 @@ export async function freeRun(open: Open, { steps, seed }: { steps: number; seed
   });
   return {
     attempts: history.reads,
-    violations: history.stale.length + history.backwards.length,
+    violations: history.violations.length,
     detail: describe(caches, records, history, seed),
   };
 }
@@ -84,21 +85,7 @@ export async function freeRun(open: Open, { steps, seed }: { steps: number; seed
 function describe(caches: readonly CacheOnServer[], records: Records, history: History, seed: number): string {
   const { reads, writes, stale, backwards } = history;
   return (
-    `${caches.length} servers, ${reads} reads (${stale.length} stale, ${backwards.length} backwards), ` +
+    `${caches.length} servers, ${reads} reads (${stale} stale, ${backwards} backwards), ` +
     `${writes} writes, ${records.loads} values loaded; SEED=${seed}`
   );
-}
-
-/** Performs all of them, several at once, and takes the next whenever one is done. */
-async function inParallel<T>(items: readonly T[], perform: (item: T, index: number) => Promise<void>): Promise<void> {
-  const rest = items.entries();
-  const hands = Array.from({ length: parallel }, async () => {
-    for (const [index, item] of rest) await perform(item, index);
-  });
-  await Promise.all(hands);
-}
-
-function chunks<T>(items: readonly T[], size: number): T[][] {
-  const count = Math.ceil(items.length / size);
-  return Array.from({ length: count }, (_, index) => items.slice(index * size, (index + 1) * size));
 }
