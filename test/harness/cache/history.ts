@@ -1,3 +1,4 @@
+import type { Value } from "../../../bench/peers/product.ts";
 import type { CacheOnServer } from "./cache-server.ts";
 import type { Random } from "./random.ts";
 import type { Records } from "./records.ts";
@@ -38,14 +39,23 @@ export class History {
   }
 
   /** Writes through the cache, or past it with an invalidation afterwards. */
-  async write(cache: CacheOnServer, id: string, random: Random): Promise<void> {
+  write(cache: CacheOnServer, id: string, random: Random): Promise<void> {
+    return random() < 0.5 ? this.update(cache, id) : this.#invalidate(cache, id);
+  }
+
+  async update(cache: CacheOnServer, id: string): Promise<void> {
     const value = this.#records.nextValue();
-    if (random() < 0.5) {
-      await cache.update(id, value);
-    } else {
-      this.#records.commit(id, value);
-      await cache.invalidate(id);
-    }
+    await cache.update(id, value);
+    this.#returned(id, value);
+  }
+
+  async #invalidate(cache: CacheOnServer, id: string): Promise<void> {
+    const value = this.#records.commit(id);
+    await cache.invalidate(id);
+    this.#returned(id, value);
+  }
+
+  #returned(id: string, value: Value): void {
     this.writes += 1;
     raise(this.#written, id, this.#records.commitOf(id, value));
   }

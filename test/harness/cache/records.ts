@@ -1,34 +1,5 @@
 import type { Source, Value } from "../../../bench/peers/product.ts";
-
-/** A barrier: whoever comes waits until it is released, and passes afterwards. */
-export class Barrier {
-  /** Who waits, in the order of arrival. */
-  readonly waiting: string[] = [];
-  readonly #released: Promise<void>;
-  readonly #onArrival: (() => void)[] = [];
-  #release: () => void = () => undefined;
-
-  constructor() {
-    this.#released = new Promise((resolve) => {
-      this.#release = resolve;
-    });
-  }
-
-  async pass(who: string): Promise<void> {
-    this.waiting.push(who);
-    for (const tell of this.#onArrival.splice(0)) tell();
-    await this.#released;
-  }
-
-  /** Waits until `count` have arrived. */
-  async arrivals(count: number): Promise<void> {
-    while (this.waiting.length < count) await new Promise<void>((resolve) => this.#onArrival.push(resolve));
-  }
-
-  release(): void {
-    this.#release();
-  }
-}
+import { Barrier } from "./barrier.ts";
 
 interface Load {
   readonly server: string;
@@ -44,11 +15,14 @@ export class Records {
   /** For each id, its versions in the order of their commits. */
   readonly #commits = new Map<string, number[]>();
   readonly #loads = new Map<string, number>();
-  readonly #barriers = new Map<string, Barrier>();
+  readonly #heldLoads = new Map<string, Barrier>();
+  readonly #heldSaves = new Map<string, Barrier>();
   readonly #failures = new Map<string, Error>();
   readonly #inFlight = new Map<string, number>();
   readonly #pause: () => Promise<void>;
   #lastVersion = 0;
+  /** What happens between a server's wish to save and the commit. */
+  beforeCommit: (id: string) => Promise<void> = async () => undefined;
   /** How many values were read by loads, whatever the way. */
   loads = 0;
   saves = 0;
@@ -95,7 +69,19 @@ export class Records {
   /** Loads of `id` that have read its value wait at this barrier before they return it. */
   holdLoads(id: string): Barrier {
     const barrier = new Barrier();
-    this.#barriers.set(id, barrier);
+    this.#heldLoads.set(id, barrier);
+    return barrier;
+  }
+
+  /** Loads of `id` that come from now on are not held; those that wait go on waiting. */
+  holdNoMoreLoads(id: string): void {
+    this.#heldLoads.delete(id);
+  }
+
+  /** The next save of `id` waits at this barrier after its commit, before it returns. */
+  holdNextSave(id: string): Barrier {
+    const barrier = new Barrier();
+    this.#heldSaves.set(id, barrier);
     return barrier;
   }
 
@@ -110,9 +96,13 @@ export class Records {
       load: async (id) => (await this.#load({ server, ids: [id] })).get(id),
       loadMany: (ids) => this.#load({ server, ids }),
       save: async (id, value) => {
-        await this.#pause();
         this.saves += 1;
+        await this.#pause();
+        await this.beforeCommit(id);
         this.commit(id, value);
+        const barrier = this.#heldSaves.get(id);
+        this.#heldSaves.delete(id);
+        await barrier?.pass(server);
         await this.#pause();
       },
     };
@@ -127,7 +117,7 @@ export class Records {
         const value = this.#values.get(id);
         if (value !== undefined) found.set(id, value);
       }
-      await Promise.all(ids.map(async (id) => this.#barriers.get(id)?.pass(server)));
+      await Promise.all(ids.map(async (id) => this.#heldLoads.get(id)?.pass(server)));
       await this.#pause();
       for (const id of ids) this.#failOnce(id);
       return found;

@@ -41,7 +41,8 @@ interface Run {
   readonly random: Random;
 }
 
-async function interleave({ caches, records, history, random }: Run, id: string): Promise<void> {
+async function interleave(run: Run, id: string): Promise<void> {
+  const { caches, records, history, random } = run;
   records.commit(id);
   const [loader, writer, ...others] = shuffled(caches, random);
   if (loader === undefined || writer === undefined) throw new RangeError("An interleaving needs two servers.");
@@ -51,11 +52,25 @@ async function interleave({ caches, records, history, random }: Run, id: string)
   // Some ask while the loader holds the old value; they wait for it, or load for themselves.
   for (const other of others) if (random() < 0.3) reads.push(history.read(other, id));
   if (random() < 0.5) await nextTurn();
-  await history.write(writer, id, random);
-  if (random() < 0.2) await history.write(pick(caches, random), id, random);
+  if (random() < 0.8) await history.write(writer, id, random);
+  else await overlappingWrites(run, id, [writer, pick([loader, ...others], random)]);
   barrier.release();
   await Promise.all(reads);
   await Promise.all(shuffled(caches, random).map((cache) => history.read(cache, id)));
+}
+
+/** Two writes at once: the one that is committed first is the last to hear of it. */
+async function overlappingWrites(
+  { records, history }: Run,
+  id: string,
+  [first, second]: readonly [CacheOnServer, CacheOnServer],
+): Promise<void> {
+  const barrier = records.holdNextSave(id);
+  const firstWrite = history.update(first, id);
+  await barrier.arrivals(1);
+  await history.update(second, id);
+  barrier.release();
+  await firstWrite;
 }
 
 /**

@@ -1,7 +1,8 @@
 import type { CacheOnServer } from "./cache-server.ts";
 import { AskedWatch } from "./asked-watch.ts";
+import type { Barrier } from "./barrier.ts";
 import type { Fleet } from "./fleet.ts";
-import type { Barrier, Records } from "./records.ts";
+import type { Records } from "./records.ts";
 
 export interface Stampede {
   /** Loads of the one entry, over all servers. */
