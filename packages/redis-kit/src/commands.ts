@@ -71,7 +71,8 @@ export class Commands {
 function asCommandError(what: string, error: unknown): CommandError {
   // By name: the caller's ioredis may be another copy than ours, with another class.
   if (error instanceof Error && error.name === "ReplyError") {
-    return new CommandError("refused", `Redis refused ${what}: ${replyCode(error)}.`, { cause: error });
+    const replyCode = replyCodeOf(error);
+    return new CommandError("refused", `Redis refused ${what}: ${replyCode}.`, { cause: error, replyCode });
   }
   // ioredis says these, and only these, of a command that it neither sent nor queued.
   if (error instanceof Error && /^(Stream isn't writeable|Cluster isn't ready)/.test(error.message)) {
@@ -81,6 +82,6 @@ function asCommandError(what: string, error: unknown): CommandError {
 }
 
 /** The first word of an error reply (`OOM`, `READONLY`…). The rest may quote arguments, which must not reach a log. */
-function replyCode(error: Error): string {
+function replyCodeOf(error: Error): string {
   return /^[A-Z]+/.exec(error.message)?.[0] ?? "ERR";
 }

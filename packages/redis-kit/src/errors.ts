@@ -11,9 +11,12 @@ export type CommandFailure = "not-sent" | "refused" | "no-reply";
 export class CommandError extends Error {
   override readonly name = "CommandError";
   readonly failure: CommandFailure;
+  /** The first word of what Redis replied, such as `OOM`; only where it refused. */
+  readonly replyCode: string | undefined;
 
-  constructor(failure: CommandFailure, message: string, options?: ErrorOptions) {
+  constructor(failure: CommandFailure, message: string, options: ErrorOptions & { replyCode?: string } = {}) {
     super(message, options);
     this.failure = failure;
+    this.replyCode = options.replyCode;
   }
 }

@@ -1,4 +1,7 @@
+export { CircuitBreaker, type BreakerState } from "./breaker.ts";
 export { keyPrefixOf, primaries, type RedisClient } from "./client.ts";
 export { Commands } from "./commands.ts";
 export { CommandError } from "./errors.ts";
 export { readScript, runScript } from "./script.ts";
+export { readServerInfo, type ServerInfo } from "./server-info.ts";
+export { groupBySlot } from "./slots.ts";

@@ -1,0 +1,52 @@
+import type { Redis } from "ioredis";
+
+/** What a Redis server says of itself. */
+export interface ServerInfo {
+  readonly redisVersion: string;
+  /** Such as `noeviction` or `volatile-lfu`. */
+  readonly maxmemoryPolicy: string;
+  /** In bytes; 0: no limit. */
+  readonly maxmemory: number;
+  readonly aofEnabled: boolean;
+  readonly role: "primary" | "replica";
+  readonly uptimeS: number;
+  /**
+   * Names the time from one start or failover of the primary to the next: 8 hexadecimal digits of the run id and 8 of the
+   * replication id, since the run id alone comes back after two failovers.
+   */
+  readonly epoch: string;
+}
+
+/**
+ * Asks one node, by one command; not by CONFIG, which managed services forbid.
+ *
+ * @throws {Error} if the reply lacks something
+ */
+export async function readServerInfo(node: Redis): Promise<ServerInfo> {
+  // Without sections, since a Redis older than 7 refuses several, and is to be told that it is too old.
+  return parseServerInfo(await node.info());
+}
+
+/**
+ * @param info the reply to INFO
+ * @throws {Error} naming a field that it lacks
+ */
+export function parseServerInfo(info: string): ServerInfo {
+  const lines = info.split(/\r?\n/).filter((line) => line.includes(":"));
+  const fields = new Map(lines.map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1)]));
+  const field = (name: string): string => {
+    const value = fields.get(name);
+    if (value === undefined)
+      throw new Error(`The server's reply to INFO has no ${name}: it is not a Redis as we know it.`);
+    return value;
+  };
+  return {
+    redisVersion: field("redis_version"),
+    maxmemoryPolicy: field("maxmemory_policy"),
+    maxmemory: Number(field("maxmemory")),
+    aofEnabled: field("aof_enabled") === "1",
+    role: field("role") === "master" ? "primary" : "replica",
+    uptimeS: Number(field("uptime_in_seconds")),
+    epoch: field("run_id").slice(0, 8) + field("master_replid").slice(0, 8),
+  };
+}

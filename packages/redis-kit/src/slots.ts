@@ -1,0 +1,22 @@
+import slotOf from "cluster-key-slot";
+import { isCluster, keyPrefixOf, type RedisClient } from "./client.ts";
+
+/**
+ * Groups items so that one script or pipeline may name the keys of a group: by hash slot in a Cluster, else all in one.
+ *
+ * Slots are computed by what ioredis itself routes with. Of a key with an empty hash tag and a later `}` (`a{}b}`) it says
+ * another slot than Redis, so such keys must not be made.
+ *
+ * @param keyOf the key as it is given to ioredis, without its `keyPrefix`
+ */
+export function groupBySlot<T>(client: RedisClient, items: readonly T[], keyOf: (item: T) => string): T[][] {
+  const groups = new Map<number, T[]>();
+  const prefix = keyPrefixOf(client);
+  for (const item of items) {
+    const slot = isCluster(client) ? slotOf(prefix + keyOf(item)) : 0;
+    const group = groups.get(slot);
+    if (group === undefined) groups.set(slot, [item]);
+    else group.push(item);
+  }
+  return [...groups.values()];
+}
