@@ -46,16 +46,17 @@ export class History {
   async update(cache: CacheOnServer, id: string): Promise<void> {
     const value = this.#records.nextValue();
     await cache.update(id, value);
-    this.#returned(id, value);
+    this.returned(id, value);
   }
 
   async #invalidate(cache: CacheOnServer, id: string): Promise<void> {
     const value = this.#records.commit(id);
     await cache.invalidate(id);
-    this.#returned(id, value);
+    this.returned(id, value);
   }
 
-  #returned(id: string, value: Value): void {
+  /** From now on a read that shows less than this write is stale. */
+  returned(id: string, value: Value | undefined): void {
     this.writes += 1;
     raise(this.#written, id, this.#records.commitOf(id, value));
   }

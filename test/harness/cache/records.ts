@@ -17,16 +17,15 @@ export class Records {
   readonly #loads = new Map<string, number>();
   readonly #heldLoads = new Map<string, Barrier>();
   readonly #heldSaves = new Map<string, Barrier>();
+  readonly #beforeCommits = new Map<string, () => Promise<void>>();
   readonly #failures = new Map<string, Error>();
   readonly #inFlight = new Map<string, number>();
   readonly #pause: () => Promise<void>;
   #lastVersion = 0;
-  /** What happens between a server's wish to save and the commit. */
-  beforeCommit: (id: string) => Promise<void> = async () => undefined;
   /** How many values were read by loads, whatever the way. */
   loads = 0;
   saves = 0;
-  /** The most loads (a loadMany is one) that one server had under way at once. */
+  /** The most loads (a loadMany is one) that any one server has had under way at once. */
   peakInFlight = 0;
 
   /** @param pause how long the source takes, before and after it reads or commits; not at all unless told */
@@ -78,6 +77,11 @@ export class Records {
     this.#heldLoads.delete(id);
   }
 
+  /** What is done when a server wants to save `id` the next time, and is done before the commit. */
+  beforeNextCommit(id: string, act: () => Promise<void>): void {
+    this.#beforeCommits.set(id, act);
+  }
+
   /** The next save of `id` waits at this barrier after its commit, before it returns. */
   holdNextSave(id: string): Barrier {
     const barrier = new Barrier();
@@ -98,11 +102,9 @@ export class Records {
       save: async (id, value) => {
         this.saves += 1;
         await this.#pause();
-        await this.beforeCommit(id);
+        await taken(this.#beforeCommits, id)?.();
         this.commit(id, value);
-        const barrier = this.#heldSaves.get(id);
-        this.#heldSaves.delete(id);
-        await barrier?.pass(server);
+        await taken(this.#heldSaves, id)?.pass(server);
         await this.#pause();
       },
     };
@@ -135,8 +137,14 @@ export class Records {
   }
 
   #failOnce(id: string): void {
-    const error = this.#failures.get(id);
-    this.#failures.delete(id);
+    const error = taken(this.#failures, id);
     if (error !== undefined) throw error;
   }
+}
+
+/** What is there is taken once. */
+function taken<T>(from: Map<string, T>, id: string): T | undefined {
+  const found = from.get(id);
+  from.delete(id);
+  return found;
 }
