@@ -8,6 +8,7 @@ const source = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 export default defineConfig({
   resolve: {
     alias: {
+      "@lockstep/cache": source("packages/cache/src/index.ts"),
       "@lockstep/redis-kit": source("packages/redis-kit/src/index.ts"),
       "@lockstep/session-store": source("packages/session-store/src/index.ts"),
     },

@@ -5,6 +5,7 @@ WORKDIR /app
 # What decides which packages are installed, and nothing else: a change of the sources leaves the installed packages cached.
 COPY package.json package-lock.json ./
 COPY apps/web/package.json apps/web/
+COPY packages/cache/package.json packages/cache/
 COPY packages/redis-kit/package.json packages/redis-kit/
 COPY packages/session-store/package.json packages/session-store/
 
@@ -23,8 +24,10 @@ FROM node:22-bookworm-slim
 ENV NODE_ENV=production
 WORKDIR /app
 COPY --from=dependencies /app ./
+COPY packages/cache/lua packages/cache/lua
 COPY packages/session-store/lua packages/session-store/lua
 COPY apps/web/src/public apps/web/src/public
+COPY --from=build /app/packages/cache/dist packages/cache/dist
 COPY --from=build /app/packages/session-store/dist packages/session-store/dist
 COPY --from=build /app/apps/web/dist apps/web/dist
 USER node

@@ -1,7 +1,9 @@
 export { CircuitBreaker, type BreakerState } from "./breaker.ts";
-export { keyPrefixOf, primaries, type RedisClient } from "./client.ts";
+export { primaries, type RedisClient } from "./client.ts";
 export { Commands } from "./commands.ts";
+export { withDeadline } from "./deadline.ts";
 export { CommandError } from "./errors.ts";
+export { escapeGlob, scanKeys } from "./scan.ts";
 export { readScript, runScript } from "./script.ts";
 export { readServerInfo, type ServerInfo } from "./server-info.ts";
 export { groupBySlot } from "./slots.ts";

@@ -8,9 +8,12 @@ export interface Script {
   readonly sha1: string;
 }
 
-/** Reads a `.lua` file. Called when a module loads, so that a missing file is an error at start and not at first use. */
-export function readScript(url: URL): Script {
-  const text = readFileSync(url, "utf8");
+/**
+ * Reads a script: a `.lua` file, preceded by those that hold the functions it uses. Called when a module loads, so that a
+ * missing file is an error at start and not at first use.
+ */
+export function readScript(...files: readonly URL[]): Script {
+  const text = files.map((file) => readFileSync(file, "utf8")).join("\n");
   return { text, sha1: createHash("sha1").update(text).digest("hex") };
 }
 

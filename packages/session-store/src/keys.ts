@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { escapeGlob } from "@lockstep/redis-kit";
 
 /** How session ids stand in Redis keys. */
 export type IdScheme = "hashed" | "plain";
@@ -48,9 +49,4 @@ export function createKeys(prefix: string, scheme: IdScheme): Keys {
       return key.slice(start.length);
     },
   };
-}
-
-/** A text as a Redis glob pattern that matches only itself. */
-export function escapeGlob(text: string): string {
-  return text.replaceAll(/[\\*?[\]^]/g, "\\$&");
 }

@@ -1,6 +1,6 @@
-import { Commands, type RedisClient, keyPrefixOf, primaries } from "@lockstep/redis-kit";
+import { Commands, type RedisClient, scanKeys } from "@lockstep/redis-kit";
 import { SessionStoreError, fromCommandError } from "./errors.ts";
-import { type Keys, createKeys, escapeGlob } from "./keys.ts";
+import { type Keys, createKeys } from "./keys.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { type CommitReply, type RecordReply, commitRecord, loadRecord, touchRecord } from "./scripts.ts";
 
@@ -71,22 +71,15 @@ export class Records {
   }
 
   async *#scan(batchSize: number): AsyncGenerator<{ key: string; name: string }[]> {
-    // ioredis puts its own prefix before the keys of commands, but not into the pattern or the reply of a SCAN.
-    const added = keyPrefixOf(this.#client);
-    const pattern = escapeGlob(added) + this.#keys.recordPattern;
-    for (const node of primaries(this.#client)) {
-      let cursor = "0";
-      do {
-        const from = cursor;
-        const scan = () => node.scan(from, "MATCH", pattern, "COUNT", batchSize);
-        const [next, found] = await read(() => this.#commands.send("a scan for sessions", scan));
-        cursor = next;
-        yield found.flatMap((prefixed) => {
-          const key = prefixed.slice(added.length);
-          const name = this.#keys.nameOf(key);
-          return name === undefined ? [] : [{ key, name }];
-        });
-      } while (cursor !== "0");
+    const options = { what: "a scan for sessions", pattern: this.#keys.recordPattern, batchSize };
+    const batches = scanKeys(this.#commands, this.#client, options);
+    for (;;) {
+      const batch = await read(() => batches.next());
+      if (batch.done === true) return;
+      yield batch.value.flatMap((key) => {
+        const name = this.#keys.nameOf(key);
+        return name === undefined ? [] : [{ key, name }];
+      });
     }
   }
 

@@ -1,0 +1,21 @@
+-- A write is over; what it gave is stored if it is certain to be the last.
+--
+-- KEYS[1]  the entry
+-- KEYS[2]  its mark
+-- ARGV[1]  the write's token
+-- ARGV[2]  the epoch of its begin
+-- ARGV[3]  the text to store; empty: none
+-- ARGV[4]  its life in ms
+-- returns  "stored" | "dropped" | "lapsed": the token was gone, so the entry may be newer
+
+local state = redis.call("HGET", KEYS[2], ARGV[1])
+if not state then
+  return "lapsed"
+end
+redis.call("HDEL", KEYS[2], ARGV[1])
+-- C9: in another epoch writes may be pending that this mark does not tell of.
+if ARGV[3] == "" or ARGV[2] ~= epoch or string.find(state, "drop", 1, true) then
+  return "dropped"
+end
+redis.call("SET", KEYS[1], epoch .. " " .. ARGV[3], "PX", ARGV[4])
+return "stored"

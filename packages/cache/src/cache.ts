@@ -1,0 +1,74 @@
+import { setTimeout as pause } from "node:timers/promises";
+import { type Collection, OpenCollection } from "./collection.ts";
+import { Entries } from "./entries.ts";
+import { unavailable } from "./errors.ts";
+import { tell } from "./events.ts";
+import { type CacheOptions, type CollectionOptions, resolveCacheOptions, resolveCollectionOptions } from "./options.ts";
+
+/** How often marks of dead writers are looked for, and the pause after each batch of keys. */
+const sweepEveryMs = 60_000;
+const sweepPauseMs = 100;
+
+/** A cache that several servers share in one Redis. */
+export interface Cache {
+  /**
+   * Opens a collection.
+   *
+   * @param type what its values are; part of their keys
+   * @throws TypeError if an option can't be meant, or the type is open already
+   */
+  collection<T, Id = string>(type: string, options: CollectionOptions<T, Id>): Collection<T, Id>;
+
+  /** The open collections. */
+  collections(): readonly Pick<Collection<unknown, never>, "type" | "counts" | "latency">[];
+
+  /**
+   * Looks whether Redis can be used. Calling it at start is optional: a mistake in its configuration shows then, where
+   * otherwise nothing would be cached and updates would be refused.
+   *
+   * @throws {@link CacheError} `UNSAFE_REDIS`, `UNAVAILABLE`
+   */
+  ready(): Promise<void>;
+
+  /** Ends what runs in the background. The client is the caller's to close. */
+  close(): void;
+}
+
+/**
+ * Creates a cache on the caller's client. It needs a Redis of version 7 or newer whose eviction policy is no `allkeys-*`.
+ *
+ * @throws TypeError if an option can't be meant
+ */
+export function createCache(options: CacheOptions): Cache {
+  const resolved = resolveCacheOptions(options);
+  const entries = new Entries(resolved);
+  const open = new Map<string, OpenCollection<never, never>>();
+  const closed = new AbortController();
+  const sweeper = setInterval(() => {
+    entries
+      .sweep(() => pause(sweepPauseMs, undefined, { signal: closed.signal, ref: false }))
+      .catch((error: unknown) => {
+        if (!closed.signal.aborted) tell(resolved.onEvent, { type: "sweep-failed", error });
+      });
+  }, sweepEveryMs).unref();
+  return {
+    collection<T, Id>(type: string, given: CollectionOptions<T, Id>) {
+      if (open.has(type)) throw new TypeError(`Lockstep cache: the collection "${type}" is open already.`);
+      const names = { cache: resolved.name, type };
+      const collection = new OpenCollection(entries, names, resolveCollectionOptions(type, given), resolved.onEvent);
+      open.set(type, collection as unknown as OpenCollection<never, never>);
+      return collection;
+    },
+    collections: () => [...open.values()],
+    async ready() {
+      await entries.ready().catch((error: unknown) => {
+        throw unavailable(error);
+      });
+    },
+    close() {
+      closed.abort();
+      clearInterval(sweeper);
+      for (const collection of open.values()) collection.close();
+    },
+  };
+}

@@ -1,0 +1,57 @@
+import type { Entries } from "./entries.ts";
+import type { EntryKeys } from "./keys.ts";
+
+/** How many entries may be owed an invalidation. */
+const maxOwed = 10_000;
+
+/** How long to wait before Redis is asked again. */
+const pauseMs = 250;
+
+/**
+ * The entries that changed while Redis was gone (`onUnavailable: "proceed"`): invalidated once it is back. Those of a
+ * process that ends before are not.
+ */
+export class CatchUp {
+  readonly #entries: Entries;
+  readonly #onDone: (count: number) => void;
+  readonly #owed = new Map<string, EntryKeys>();
+  #timer: NodeJS.Timeout | undefined;
+
+  /** @param onDone told how many were invalidated */
+  constructor(entries: Entries, onDone: (count: number) => void) {
+    this.#entries = entries;
+    this.#onDone = onDone;
+  }
+
+  /** Whether one more can be owed. */
+  get hasRoom(): boolean {
+    return this.#owed.size < maxOwed;
+  }
+
+  /** Whether this entry may be old. */
+  owes({ entry }: EntryKeys): boolean {
+    return this.#owed.has(entry);
+  }
+
+  add(keys: EntryKeys): void {
+    this.#owed.set(keys.entry, keys);
+    this.#timer ??= setTimeout(() => void this.#pay(), pauseMs).unref();
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+  }
+
+  async #pay(): Promise<void> {
+    const due = [...this.#owed.values()];
+    try {
+      await this.#entries.drop(due);
+      // By identity: one that was added again meanwhile is owed again.
+      for (const keys of due) if (this.#owed.get(keys.entry) === keys) this.#owed.delete(keys.entry);
+      this.#onDone(due.length);
+    } catch {
+      // Redis is still gone, which the breaker has told of.
+    }
+    this.#timer = this.#owed.size > 0 ? setTimeout(() => void this.#pay(), pauseMs).unref() : undefined;
+  }
+}

@@ -1,0 +1,37 @@
+import { CacheError } from "./errors.ts";
+
+/** The text of a value that the source does not have. */
+const missing = "m";
+
+/**
+ * A value as an entry holds it: `v` and its JSON, or `m` for `undefined`: the source has no such value.
+ *
+ * @throws {@link CacheError} `INVALID_VALUE` for what JSON can't carry: a function, a symbol, a BigInt, a cycle
+ */
+export function encode(value: unknown): string {
+  if (value === undefined) return missing;
+  let json: string | undefined;
+  try {
+    json = JSON.stringify(value);
+  } catch (error) {
+    throw new CacheError("INVALID_VALUE", "A value to be cached can't be written as JSON.", { cause: error });
+  }
+  if (json === undefined) throw new CacheError("INVALID_VALUE", "A value to be cached has no form in JSON.");
+  return `v${json}`;
+}
+
+/** Whether the text stands for a value that the source does not have. */
+export function isMissing(text: string): boolean {
+  return text === missing;
+}
+
+/** The value of a text, deeply frozen: all callers of one tick are handed the same. */
+export function decode<T>(text: string): Readonly<T> | undefined {
+  return isMissing(text) ? undefined : deepFreeze(JSON.parse(text.slice(1)) as T);
+}
+
+function deepFreeze<T>(value: T): Readonly<T> {
+  if (typeof value !== "object" || value === null) return value;
+  for (const member of Object.values(value)) deepFreeze(member);
+  return Object.freeze(value);
+}

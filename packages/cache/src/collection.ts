@@ -1,0 +1,146 @@
+import { type CollectionCounts, Counts, type Latency, type Tier } from "./counts.ts";
+import type { Entries } from "./entries.ts";
+import { CacheError } from "./errors.ts";
+import { type CacheEvent, tell } from "./events.ts";
+import { type EntryKeys, createKeys } from "./keys.ts";
+import type { ResolvedCollectionOptions, WriteContext } from "./options.ts";
+import { type Lookup, Reader } from "./reader.ts";
+import { Writer } from "./writer.ts";
+
+/** A small table, id → value, in front of a source. All servers that open the same one share its entries. */
+export interface Collection<T, Id = string> {
+  /** What each of its entries is; part of their keys. */
+  readonly type: string;
+
+  /**
+   * The value of an id, or `undefined` if the source has none. All reads of one tick share one trip to Redis and one
+   * `loadMany`. It never fails because of Redis: the source is asked instead, at most `maxSourceConcurrency` at a time.
+   *
+   * @returns the value as JSON carries it, deeply frozen
+   * @throws {@link CacheError} `OVERLOADED`, `LOAD_TIMEOUT`, `INVALID_ID`, `INVALID_VALUE`
+   * @throws what the loader throws
+   */
+  get(id: Id): Promise<Readonly<T> | undefined>;
+
+  /** The same, and which tier answered. @throws as {@link Collection.get} */
+  lookup(id: Id): Promise<Lookup<T>>;
+
+  /** The same for several ids, in their order. @throws as {@link Collection.get}, for the first that fails */
+  getMany(ids: readonly Id[]): Promise<(Readonly<T> | undefined)[]>;
+
+  /**
+   * Changes a value in the source so that no server serves the old one once this returns, nor at any time after somebody
+   * has seen the new one. A crash at any moment leaves nothing stale.
+   *
+   * If `write` throws, that is thrown, and for up to `pendingMs` the value is read from the source, uncached: the source may
+   * have done the write all the same. Check what can be checked before.
+   *
+   * @param write changes the source, by its deadline, and returns the new value (`undefined`: it is gone)
+   * @returns what `write` returned, as JSON carries it, deeply frozen
+   * @throws {@link CacheError} `UNAVAILABLE`, `UNSAFE_REDIS`, `OVERLOADED`: the write has not run; `OUTCOME_UNKNOWN`: it may
+   * have; `INVALID_VALUE`: it has, and what it returned can't be cached
+   */
+  update(id: Id, write: (context: WriteContext) => Promise<T | undefined>): Promise<Readonly<T> | undefined>;
+
+  /**
+   * Makes all servers forget a value that was changed past this cache. Call it after that change is done.
+   *
+   * @throws {@link CacheError} `UNAVAILABLE`: the old value may still be served. Calling it again is safe.
+   */
+  invalidate(id: Id): Promise<void>;
+
+  /** The same for several ids. @throws as {@link Collection.invalidate} */
+  invalidateMany(ids: readonly Id[]): Promise<void>;
+
+  /**
+   * Makes all servers forget all values. It walks all keys of Redis, in batches: for deployments, not for requests.
+   *
+   * @throws {@link CacheError} `UNAVAILABLE`: part of them may be left
+   */
+  clear(): Promise<void>;
+
+  /** What happened here since this process started. */
+  counts(): CollectionCounts;
+
+  /** How long the trips to Redis, and the loads, of this process took. */
+  latency(): Readonly<Record<Tier, Latency>>;
+}
+
+/** A collection and what its cache does with it. */
+export class OpenCollection<T, Id> implements Collection<T, Id> {
+  readonly type: string;
+  readonly #key: (id: Id) => string;
+  readonly #keys: ReturnType<typeof createKeys>;
+  readonly #counts = new Counts();
+  readonly #reader: Reader<T, Id>;
+  readonly #writer: Writer<T, Id>;
+
+  constructor(
+    entries: Entries,
+    names: { cache: string; type: string },
+    options: ResolvedCollectionOptions<T, Id>,
+    onEvent: ((event: CacheEvent) => void) | undefined,
+  ) {
+    this.type = names.type;
+    this.#key = options.key;
+    this.#keys = createKeys(names.cache, names.type);
+    const tellOf: ConstructorParameters<typeof Reader>[3] = (event) => {
+      tell(onEvent, { ...event, collection: names.type });
+    };
+    this.#reader = new Reader(entries, options, this.#counts, tellOf);
+    this.#writer = new Writer(entries, options, this.#counts, tellOf);
+  }
+
+  async get(id: Id): Promise<Readonly<T> | undefined> {
+    return (await this.lookup(id)).value;
+  }
+
+  async lookup(id: Id): Promise<Lookup<T>> {
+    const keys = this.#keysOf(id);
+    return this.#writer.owes(keys) ? this.#reader.readPast(keys, id) : this.#reader.read(keys, id);
+  }
+
+  async getMany(ids: readonly Id[]): Promise<(Readonly<T> | undefined)[]> {
+    return Promise.all(ids.map((id) => this.get(id)));
+  }
+
+  async update(id: Id, write: (context: WriteContext) => Promise<T | undefined>): Promise<Readonly<T> | undefined> {
+    return this.#writer.update(this.#keysOf(id), write);
+  }
+
+  async invalidate(id: Id): Promise<void> {
+    await this.#writer.invalidate([this.#keysOf(id)]);
+  }
+
+  async invalidateMany(ids: readonly Id[]): Promise<void> {
+    await this.#writer.invalidate(ids.map((id) => this.#keysOf(id)));
+  }
+
+  async clear(): Promise<void> {
+    await this.#writer.clear(this.#keys);
+  }
+
+  counts(): CollectionCounts {
+    return this.#counts.counts();
+  }
+
+  latency(): Readonly<Record<Tier, Latency>> {
+    return { redis: this.#counts.latency("redis"), source: this.#counts.latency("source") };
+  }
+
+  close(): void {
+    this.#writer.close();
+  }
+
+  #keysOf(id: Id): EntryKeys {
+    const text: unknown = this.#key(id);
+    // An object's text is "[object Object]": all of them would be one.
+    if (typeof text !== "string" || (typeof id === "object" && this.#key === (String as unknown))) {
+      throw new CacheError(
+        "INVALID_ID",
+        `Ids of collection "${this.type}" must be strings or numbers, or need a "key".`,
+      );
+    }
+    return this.#keys.of(text);
+  }
+}

@@ -1,0 +1,102 @@
+import { type RecordableHistogram, createHistogram } from "node:perf_hooks";
+
+/** What happened to the reads and writes of a collection in this process since it started. Exact, not sampled. */
+export interface CollectionCounts {
+  /** Reads answered by an entry in Redis, those that waited for another server's load included. */
+  readonly hits: number;
+  /** Those hits that said: the source has no such value. */
+  readonly missingHits: number;
+  /** Reads that found no entry, and loaded with the right to store. */
+  readonly misses: number;
+  /** Values loaded from the source. */
+  readonly loads: number;
+  /** Values whose load failed: the loader threw, or took too long. */
+  readonly failedLoads: number;
+  /** Reads that shared another's trip to Redis, or another's load before it was sent. */
+  readonly coalesced: number;
+  /** Reads that waited for the load of another caller or server. */
+  readonly waited: number;
+  /** Reads answered by the source past the cache because a write was pending, or Redis has just started or failed over. */
+  readonly uncached: number;
+  /** Reads answered by the source because Redis could not be asked. */
+  readonly withoutRedis: number;
+  /** Loads that were not stored: a write had begun since, or the token had lapsed. */
+  readonly refusedFills: number;
+  /** Loads that were stored. */
+  readonly fills: number;
+  /** Values served and not kept because they are larger than `maxBytes`. */
+  readonly tooLarge: number;
+  /** Writes that were done. */
+  readonly updates: number;
+  /** Writes refused because Redis could not be asked. */
+  readonly refusedUpdates: number;
+  /** Writes that were not done within their deadline. */
+  readonly unknownOutcomes: number;
+  /** Entries invalidated. */
+  readonly invalidations: number;
+  /** Writes and invalidations that went on while Redis was gone. */
+  readonly proceeded: number;
+}
+
+/** How long something took, in ms, on the monotonic clock. */
+export interface Latency {
+  /** How many were measured. */
+  readonly count: number;
+  /** The mean. */
+  readonly meanMs: number;
+  /** The median. */
+  readonly p50Ms: number;
+  /** The 99th percentile. */
+  readonly p99Ms: number;
+}
+
+/** Where a value came from. */
+export type Tier = "redis" | "source";
+
+/** The counts of one collection, and how long its tiers took. */
+export class Counts {
+  readonly #counts: Record<keyof CollectionCounts, number> = {
+    hits: 0,
+    missingHits: 0,
+    misses: 0,
+    loads: 0,
+    failedLoads: 0,
+    coalesced: 0,
+    waited: 0,
+    uncached: 0,
+    withoutRedis: 0,
+    refusedFills: 0,
+    fills: 0,
+    tooLarge: 0,
+    updates: 0,
+    refusedUpdates: 0,
+    unknownOutcomes: 0,
+    invalidations: 0,
+    proceeded: 0,
+  };
+  readonly #microseconds: Record<Tier, RecordableHistogram> = { redis: createHistogram(), source: createHistogram() };
+
+  add(name: keyof CollectionCounts, by = 1): void {
+    this.#counts[name] += by;
+  }
+
+  time(tier: Tier, durationMs: number): void {
+    this.#microseconds[tier].record(Math.max(1, Math.round(durationMs * 1_000)));
+  }
+
+  counts(): CollectionCounts {
+    return { ...this.#counts };
+  }
+
+  latency(tier: Tier): Latency {
+    const histogram = this.#microseconds[tier];
+    if (histogram.count === 0) return { count: 0, meanMs: 0, p50Ms: 0, p99Ms: 0 };
+    const ms = (microseconds: number) => microseconds / 1_000;
+    return {
+      count: histogram.count,
+      meanMs: ms(histogram.mean),
+      p50Ms: ms(histogram.percentile(50)),
+      p99Ms: ms(histogram.percentile(99)),
+    };
+  }
+}

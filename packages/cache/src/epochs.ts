@@ -1,0 +1,62 @@
+import { type RedisClient, type ServerInfo, primaries, readServerInfo } from "@lockstep/redis-kit";
+import { CacheError } from "./errors.ts";
+import { clockDrift } from "./options.ts";
+
+/** How many epochs are remembered: one for each primary, and some that are over. */
+const maxKnown = 64;
+
+/**
+ * The epochs (C9) that this process has met: since when, and whether their server may be trusted with marks (C8).
+ *
+ * A server's policy is looked at once an epoch: whoever changes it on a running server is not noticed.
+ */
+export class Epochs {
+  readonly #client: RedisClient;
+  readonly #known = new Map<string, { readonly since: number; readonly unsafe: CacheError | undefined }>();
+
+  constructor(client: RedisClient) {
+    this.#client = client;
+  }
+
+  /**
+   * Whether the server of this epoch may be used: an error if not, `undefined` if nobody has looked yet. Asked on every
+   * reply, so it takes a map lookup.
+   */
+  verdict(epoch: string): "safe" | CacheError | undefined {
+    const known = this.#known.get(epoch);
+    return known === undefined ? undefined : (known.unsafe ?? "safe");
+  }
+
+  /**
+   * Looks at all primaries, and answers what makes one of them unsafe, if anything does.
+   *
+   * @throws what `ask` throws
+   */
+  async look(ask: <T>(command: () => Promise<T>) => Promise<T>): Promise<CacheError | undefined> {
+    const infos = await Promise.all(primaries(this.#client).map((node) => ask(() => readServerInfo(node))));
+    for (const info of infos) {
+      if (this.#known.has(info.epoch)) continue;
+      const [oldest] = this.#known.keys();
+      if (this.#known.size >= maxKnown && oldest !== undefined) this.#known.delete(oldest);
+      this.#known.set(info.epoch, { since: performance.now(), unsafe: dangerOf(info) });
+    }
+    return infos.map(({ epoch }) => this.#known.get(epoch)?.unsafe).find((unsafe) => unsafe !== undefined);
+  }
+
+  /** The epochs that this process has known for so long, as the scripts take them. */
+  witnessed(ageMs: number): string {
+    const since = performance.now() - ageMs * (1 + clockDrift);
+    return [...this.#known].flatMap(([epoch, known]) => (known.since <= since ? [epoch] : [])).join(" ");
+  }
+}
+
+function dangerOf({ redisVersion, maxmemoryPolicy }: ServerInfo): CacheError | undefined {
+  if (Number(redisVersion.split(".")[0]) < 7) {
+    return new CacheError("UNSAFE_REDIS", `Redis is ${redisVersion}, and must be 7 or newer.`);
+  }
+  if (maxmemoryPolicy.startsWith("allkeys")) {
+    const message = `The eviction policy of Redis is ${maxmemoryPolicy}, which evicts the marks of pending writes: set maxmemory-policy to a volatile one, such as volatile-lfu.`;
+    return new CacheError("UNSAFE_REDIS", message);
+  }
+  return undefined;
+}

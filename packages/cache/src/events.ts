@@ -1,0 +1,53 @@
+/** Redis stopped or resumed answering: reads are, or are no longer, answered by the source alone. */
+export interface BreakerEvent {
+  /** Tells it from other events. */
+  readonly type: "breaker";
+  /** `half-open`: one command is out to see whether Redis answers again. */
+  readonly state: "open" | "half-open" | "closed";
+}
+
+/** Redis can't be trusted with what may not be lost; nothing is cached there, and strict writes are refused. */
+export interface UnsafeRedisEvent {
+  /** Tells it from other events. */
+  readonly type: "unsafe-redis";
+  /** What is wrong with it. */
+  readonly error: Error;
+}
+
+/** Something of one collection. */
+export interface CollectionEvent {
+  /**
+   * - `too-large`: a value was served and not kept;
+   * - `corrupt`: an entry can not be read; the source answered;
+   * - `store-failed`: what was loaded could not be stored, or what was written could not be ended: nothing stale stays;
+   * - `outcome-unknown`: a write was not done within its deadline;
+   * - `lapsed`: a write ended after its token had lapsed: it took longer than `pendingMs`, or Redis lost the mark;
+   * - `proceeded`: a write ran, or an invalidation was noted, while Redis was gone (`onUnavailable: "proceed"`);
+   * - `caught-up`: such an entry was invalidated after all.
+   */
+  readonly type: "too-large" | "corrupt" | "store-failed" | "outcome-unknown" | "lapsed" | "proceeded" | "caught-up";
+  /** Whose entry. */
+  readonly collection: string;
+  /** The error behind it, where there is one. */
+  readonly error?: unknown;
+}
+
+/** The marks of dead writers could not be looked for; they are again a minute later. */
+export interface SweepFailedEvent {
+  /** Tells it from other events. */
+  readonly type: "sweep-failed";
+  /** What happened. */
+  readonly error: unknown;
+}
+
+/** Something that no caller sees (G10). No event holds an id or a value. */
+export type CacheEvent = BreakerEvent | UnsafeRedisEvent | SweepFailedEvent | CollectionEvent;
+
+/** Passes an event on. The caller's work is not to blame for what the listener throws. */
+export function tell(listener: ((event: CacheEvent) => void) | undefined, event: CacheEvent): void {
+  try {
+    listener?.(event);
+  } catch (error) {
+    process.emitWarning(`onEvent threw at "${event.type}": ${String(error)}`, "LockstepWarning");
+  }
+}

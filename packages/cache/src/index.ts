@@ -1,0 +1,15 @@
+export { createCache, type Cache } from "./cache.ts";
+export type { Collection } from "./collection.ts";
+export type { CollectionCounts, Latency, Tier } from "./counts.ts";
+export { CacheError, type CacheErrorCode } from "./errors.ts";
+export type { BreakerEvent, CacheEvent, CollectionEvent, SweepFailedEvent, UnsafeRedisEvent } from "./events.ts";
+export type {
+  CacheOptions,
+  CollectionOptions,
+  Load,
+  LoadContext,
+  LoadMany,
+  WriteContext,
+  WritePolicy,
+} from "./options.ts";
+export type { Lookup } from "./reader.ts";

@@ -1,0 +1,163 @@
+import type { RedisClient } from "@lockstep/redis-kit";
+import type { CacheEvent } from "./events.ts";
+
+/** Options of {@link createCache}. */
+export interface CacheOptions {
+  /** Your ioredis client: one server, Sentinel or Cluster. It stays yours: nothing here configures or closes it. */
+  readonly client: RedisClient;
+  /** What each Redis key starts with. Two apps on one Redis need two names. Letters, digits and `_ . : -`. */
+  readonly name: string;
+  /** How long one Redis command may take, in ms; default 250. A read that takes longer is answered by the source. */
+  readonly deadlineMs?: number | undefined;
+  /** Told of each {@link CacheEvent}, once, as it happens. What it throws becomes a process warning. */
+  readonly onEvent?: ((event: CacheEvent) => void) | undefined;
+}
+
+/** What a write leaves in the cache; the words are the field's. */
+export type WritePolicy = "write-through" | "cache-aside";
+
+/** Given to a loader. */
+export interface LoadContext {
+  /** Aborts when `loadTimeoutMs` is over: the result is not waited for any longer. */
+  readonly signal: AbortSignal;
+}
+
+/** Given to the write of an update. */
+export interface WriteContext {
+  /** When the write must be done, on the clock of `performance.now()`, in ms. The source itself must enforce it. */
+  readonly deadline: number;
+  /** Aborts at the deadline. */
+  readonly signal: AbortSignal;
+}
+
+/** Loads one value from the source; `undefined`: the source has none. It must read the primary, not a replica. */
+export type Load<T, Id> = (id: Id, context: LoadContext) => Promise<T | undefined>;
+
+/** Loads several values from the source at once. Ids that the source does not have are absent from the map. */
+export type LoadMany<T, Id> = (ids: readonly Id[], context: LoadContext) => Promise<ReadonlyMap<Id, T>>;
+
+/** Options of a collection: how one kind of value is loaded, kept and written. All servers must give the same. */
+export interface CollectionOptions<T, Id = string> {
+  /** Loads one value. This or `loadMany` is required. */
+  readonly load?: Load<T, Id> | undefined;
+  /** Loads several values at once; used for one too, where there is no `load`. */
+  readonly loadMany?: LoadMany<T, Id> | undefined;
+  /** An id as text, where ids are not strings or numbers. Two ids with one text are one id. */
+  readonly key?: ((id: Id) => string) | undefined;
+  /** The life of an entry, in ms. A change that went past this cache shows after that, unless it is invalidated. */
+  readonly ttlMs: number;
+  /** How long "the source has no such value" is kept, in ms; default 10,000. */
+  readonly missingMs?: number | undefined;
+  /** Whether `update` stores the value that its write returned (`"write-through"`, the default), or leaves the entry missing. */
+  readonly writePolicy?: WritePolicy | undefined;
+  /**
+   * The longest time a write may be pending, in ms; default 5,000. After a writer's death its entry is not cached for so
+   * long; nor is anything after Redis started or failed over.
+   */
+  readonly pendingMs?: number | undefined;
+  /** How long the write of an update may take, in ms; default 4,000, at most 0.99 × `pendingMs`. */
+  readonly commitDeadlineMs?: number | undefined;
+  /** How long a load may take, in ms; default 2,000. After a loading server's death others wait a little longer than this. */
+  readonly loadTimeoutMs?: number | undefined;
+  /** How many loads of this collection may run at a time in this process; default 8. A `loadMany` counts as one. */
+  readonly maxSourceConcurrency?: number | undefined;
+  /** How many loads may wait for their turn; default 1,000. Further ones fail with `OVERLOADED`. */
+  readonly maxSourceQueue?: number | undefined;
+  /** The largest entry in bytes of JSON; default 1,048,576. Larger values are served and not kept. */
+  readonly maxBytes?: number | undefined;
+  /**
+   * What `update` and `invalidate` do while Redis is gone; default `"reject"`: they fail with `UNAVAILABLE`, an update
+   * before its write runs. `"proceed"`: the write runs, and the entry is invalidated once Redis is back; until then
+   * other servers that still reach Redis may serve the old value.
+   */
+  readonly onUnavailable?: "reject" | "proceed" | undefined;
+}
+
+/** Options of a cache as it uses them: checked, and none missing. */
+export interface ResolvedCacheOptions {
+  readonly client: RedisClient;
+  readonly name: string;
+  readonly deadlineMs: number;
+  readonly onEvent: ((event: CacheEvent) => void) | undefined;
+}
+
+/** Options of a collection as it uses them: checked, and none missing. */
+export interface ResolvedCollectionOptions<T, Id> {
+  readonly load: Load<T, Id> | undefined;
+  readonly loadMany: LoadMany<T, Id> | undefined;
+  readonly key: (id: Id) => string;
+  readonly ttlMs: number;
+  readonly missingMs: number;
+  readonly writePolicy: WritePolicy;
+  readonly pendingMs: number;
+  readonly commitDeadlineMs: number;
+  readonly loadTimeoutMs: number;
+  readonly maxSourceConcurrency: number;
+  readonly maxSourceQueue: number;
+  readonly maxBytes: number;
+  readonly onUnavailable: "reject" | "proceed";
+}
+
+/** How far two clocks may drift apart in a second: COHERENCE ρ, generous for any crystal. */
+export const clockDrift = 0.01;
+
+/** @throws TypeError naming the first option that can't be meant */
+export function resolveCacheOptions({ client, name, deadlineMs, onEvent }: CacheOptions): ResolvedCacheOptions {
+  // Whoever calls from JavaScript, or from a `.env`, is not held back by the types.
+  const given = client as Partial<RedisClient> | undefined;
+  demand("client must be an ioredis client", typeof given?.evalsha === "function");
+  demand("name must be one or more letters, digits, or _ . : -", /^[\w.:-]+$/.test(name));
+  return { client, name, deadlineMs: positive("deadlineMs", deadlineMs ?? 250), onEvent };
+}
+
+/** @throws TypeError naming the first option that can't be meant */
+export function resolveCollectionOptions<T, Id>(
+  type: string,
+  options: CollectionOptions<T, Id>,
+): ResolvedCollectionOptions<T, Id> {
+  const { writePolicy = "write-through", onUnavailable = "reject" } = options;
+  const pendingMs = positive("pendingMs", options.pendingMs ?? 5_000);
+  const commitDeadlineMs = positive("commitDeadlineMs", options.commitDeadlineMs ?? 4_000);
+  demand("a collection's type must be one or more letters, digits, or _ -", /^[\w-]+$/.test(type));
+  demand("load or loadMany is required", options.load !== undefined || options.loadMany !== undefined);
+  demand(
+    'writePolicy must be "write-through" or "cache-aside"',
+    ["write-through", "cache-aside"].includes(writePolicy),
+  );
+  demand('onUnavailable must be "reject" or "proceed"', ["reject", "proceed"].includes(onUnavailable));
+  demand("commitDeadlineMs must be at most 0.99 × pendingMs", commitDeadlineMs <= pendingMs * (1 - clockDrift));
+  return {
+    load: options.load,
+    loadMany: options.loadMany,
+    key: options.key ?? String,
+    ttlMs: milliseconds("ttlMs", options.ttlMs),
+    missingMs: milliseconds("missingMs", options.missingMs ?? 10_000),
+    writePolicy,
+    pendingMs: milliseconds("pendingMs", pendingMs),
+    commitDeadlineMs,
+    loadTimeoutMs: milliseconds("loadTimeoutMs", options.loadTimeoutMs ?? 2_000),
+    maxSourceConcurrency: whole("maxSourceConcurrency", options.maxSourceConcurrency ?? 8),
+    maxSourceQueue: whole("maxSourceQueue", options.maxSourceQueue ?? 1_000),
+    maxBytes: whole("maxBytes", options.maxBytes ?? 1_048_576),
+    onUnavailable,
+  };
+}
+
+function demand(rule: string, kept: boolean): void {
+  if (!kept) throw new TypeError(`Lockstep cache: ${rule}.`);
+}
+
+function positive(name: string, value: number): number {
+  demand(`${name} must be a positive number`, Number.isFinite(value) && value > 0);
+  return value;
+}
+
+function whole(name: string, value: number): number {
+  demand(`${name} must be a whole number above 0`, Number.isSafeInteger(value) && value > 0);
+  return value;
+}
+
+/** Redis takes whole milliseconds, at least one. */
+function milliseconds(name: string, value: number): number {
+  return Math.max(1, Math.round(positive(name, value)));
+}
