@@ -11,6 +11,9 @@ const sweepPauseMs = 100;
 
 /** A cache that several servers share in one Redis. */
 export interface Cache {
+  /** What each of its keys starts with. */
+  readonly name: string;
+
   /**
    * Opens a collection.
    *
@@ -52,6 +55,7 @@ export function createCache(options: CacheOptions): Cache {
       });
   }, sweepEveryMs).unref();
   return {
+    name: resolved.name,
     collection<T, Id>(type: string, given: CollectionOptions<T, Id>) {
       if (open.has(type)) throw new TypeError(`Lockstep cache: the collection "${type}" is open already.`);
       const names = { cache: resolved.name, type };

@@ -1,5 +1,8 @@
 import { CacheError } from "./errors.ts";
 
+/** As it is: TypeScript leaves out that a function has no JSON. */
+const stringify: (value: unknown) => string | undefined = JSON.stringify;
+
 /** The text of a value that the source does not have. */
 const missing = "m";
 
@@ -12,7 +15,7 @@ export function encode(value: unknown): string {
   if (value === undefined) return missing;
   let json: string | undefined;
   try {
-    json = JSON.stringify(value);
+    json = stringify(value);
   } catch (error) {
     throw new CacheError("INVALID_VALUE", "A value to be cached can't be written as JSON.", { cause: error });
   }

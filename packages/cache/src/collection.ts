@@ -71,7 +71,7 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
   readonly type: string;
   readonly #key: (id: Id) => string;
   readonly #keys: ReturnType<typeof createKeys>;
-  readonly #counts = new Counts();
+  readonly #counts: Counts;
   readonly #reader: Reader<T, Id>;
   readonly #writer: Writer<T, Id>;
 
@@ -84,6 +84,7 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
     this.type = names.type;
     this.#key = options.key;
     this.#keys = createKeys(names.cache, names.type);
+    this.#counts = new Counts(names);
     const tellOf: ConstructorParameters<typeof Reader>[3] = (event) => {
       tell(onEvent, { ...event, collection: names.type });
     };

@@ -1,3 +1,4 @@
+import { channel } from "node:diagnostics_channel";
 import { type RecordableHistogram, createHistogram } from "node:perf_hooks";
 
 /** What happened to the reads and writes of a collection in this process since it started. Exact, not sampled. */
@@ -53,8 +54,26 @@ export interface Latency {
 /** Where a value came from. */
 export type Tier = "redis" | "source";
 
+/** What is published on the diagnostics channel `lockstep:cache:trip`: one trip to a tier, which may serve many reads. */
+export interface Trip {
+  /** The cache's name. */
+  readonly cache: string;
+  /** The collection's type. */
+  readonly collection: string;
+  /** Where it went. */
+  readonly tier: Tier;
+  /** How long it took, in ms. */
+  readonly durationMs: number;
+}
+
+/** The name of the diagnostics channel (`node:diagnostics_channel`) on which each {@link Trip} is published. */
+export const tripChannel = "lockstep:cache:trip";
+
+const trips = channel(tripChannel);
+
 /** The counts of one collection, and how long its tiers took. */
 export class Counts {
+  readonly #names: { readonly cache: string; readonly type: string };
   readonly #counts: Record<keyof CollectionCounts, number> = {
     hits: 0,
     missingHits: 0,
@@ -76,12 +95,19 @@ export class Counts {
   };
   readonly #microseconds: Record<Tier, RecordableHistogram> = { redis: createHistogram(), source: createHistogram() };
 
+  constructor(names: { cache: string; type: string }) {
+    this.#names = names;
+  }
+
   add(name: keyof CollectionCounts, by = 1): void {
     this.#counts[name] += by;
   }
 
   time(tier: Tier, durationMs: number): void {
     this.#microseconds[tier].record(Math.max(1, Math.round(durationMs * 1_000)));
+    if (!trips.hasSubscribers) return;
+    const { cache, type } = this.#names;
+    trips.publish({ cache, collection: type, tier, durationMs } satisfies Trip);
   }
 
   counts(): CollectionCounts {
