@@ -1,5 +1,6 @@
 /** The dependency rule of ARCHITECTURE.md: imports point downward only, and a cycle is a design error. */
 const inSessionStore = (names) => `^packages/session-store/src/(${names})\\.ts$`;
+const inCache = (names) => `^packages/cache/src/(${names})\\.ts$`;
 
 module.exports = {
   forbidden: [
@@ -56,6 +57,19 @@ module.exports = {
       severity: "error",
       from: { path: "^packages/session-store/src/", pathNot: inSessionStore("records") },
       to: { path: inSessionStore("scripts") },
+    },
+    {
+      name: "only-entries-calls-the-cache's-scripts",
+      severity: "error",
+      from: { path: "^packages/cache/src/", pathNot: inCache("entries") },
+      // The shapes of replies and fills are known above; tsPreCompilationDeps sees their types too.
+      to: { path: inCache("scripts"), dependencyTypesNot: ["type-only"] },
+    },
+    {
+      name: "the-cache's-rules-are-pure",
+      severity: "error",
+      from: { path: inCache("codec|keys") },
+      to: { path: "^packages/cache/src/", pathNot: inCache("errors") },
     },
     { name: "nothing-unresolvable", severity: "error", from: {}, to: { couldNotResolve: true } },
   ],
