@@ -14,18 +14,20 @@
 local replies = { epoch }
 for i = 1, #KEYS, 2 do
   local entry = redis.call("GET", KEYS[i])
+  local fill = epoch .. " f" .. ARGV[1] .. ":" .. (i + 1) / 2
   local isCurrent = entry and entry:sub(1, 16) == epoch
   local reply
   if isCurrent and entry:sub(18, 18) ~= "f" then
     reply = entry:sub(18)
   elseif #pendingTokens(KEYS[i + 1]) > 0 then
     reply = "pending"
-  elseif isCurrent then
+  elseif isCurrent and entry ~= fill then
     reply = "busy"
   elseif not isOlderThan(tonumber(ARGV[3]), ARGV[4]) then
     reply = "young"
   else
-    redis.call("SET", KEYS[i], epoch .. " f" .. ARGV[1] .. ":" .. (i + 1) / 2, "PX", ARGV[2])
+    -- It may be there already: clients send again what a lost connection left unanswered.
+    redis.call("SET", KEYS[i], fill, "PX", ARGV[2])
     reply = "fill"
   end
   replies[#replies + 1] = reply

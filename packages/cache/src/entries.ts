@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { CircuitBreaker, Commands, groupBySlot, type RedisClient, scanKeys } from "@lockstep/redis-kit";
 import { Epochs } from "./epochs.ts";
-import type { CacheError } from "./errors.ts";
+import { CacheError } from "./errors.ts";
 import { type CacheEvent, tell } from "./events.ts";
 import { type EntryKeys, type Keys, markPattern } from "./keys.ts";
 import { clockDrift, type ResolvedCacheOptions } from "./options.ts";
@@ -38,6 +38,7 @@ export class Entries {
   readonly #onEvent: ((event: CacheEvent) => void) | undefined;
   readonly #tokenStart = randomBytes(9).toString("base64url");
   #tokens = 0;
+  #looking: Promise<CacheError | undefined> | undefined;
 
   constructor({ client, name, deadlineMs, onEvent }: ResolvedCacheOptions) {
     this.#client = client;
@@ -135,17 +136,24 @@ export class Entries {
   /** C8: what a server says is only believed once it is known to keep marks. */
   async #trusted<R extends { readonly epoch: string }>(work: Promise<R>): Promise<R> {
     const reply = await work;
-    let verdict = this.#epochs.verdict(reply.epoch);
-    // Not among them yet after a failover just now: then this reply is not used, and the next will be.
-    if (verdict === undefined) verdict = (await this.#look()) ?? "safe";
+    if (this.#epochs.verdict(reply.epoch) === undefined) await this.#look();
+    const verdict = this.#epochs.verdict(reply.epoch) ?? new CacheError("UNAVAILABLE", "Redis failed over just now.");
     if (verdict !== "safe") throw verdict;
     return reply;
   }
 
-  async #look(): Promise<CacheError | undefined> {
-    const danger = await this.#epochs.look((command) => this.#commands.send("a look at Redis", command));
-    if (danger !== undefined) tell(this.#onEvent, { type: "unsafe-redis", error: danger });
-    return danger;
+  /** One look at a time: at start, many ask at once. */
+  #look(): Promise<CacheError | undefined> {
+    this.#looking ??= this.#epochs
+      .look((command) => this.#commands.send("a look at Redis", command))
+      .then((danger) => {
+        if (danger !== undefined) tell(this.#onEvent, { type: "unsafe-redis", error: danger });
+        return danger;
+      })
+      .finally(() => {
+        this.#looking = undefined;
+      });
+    return this.#looking;
   }
 
   #epochAge(pendingMs: number): EpochAge {
