@@ -3,15 +3,15 @@ import type { CacheProduct } from "../bench/peers/product.ts";
 import { buildWorker } from "./harness/cache/build-worker.ts";
 import type { CacheServer } from "./harness/cache/cache-server.ts";
 import { Fleet } from "./harness/cache/fleet.ts";
-import { boundariesOfUpdate, killAt, type KilledUpdate } from "./harness/cache/killed-update.ts";
-import { loadProducts } from "./harness/cache/products.ts";
+import { killAtEveryBoundary, type KilledUpdate } from "./harness/cache/killed-update.ts";
+import { loadProducts, pendingMs } from "./harness/cache/products.ts";
 import { Records } from "./harness/cache/records.ts";
 import { report } from "./harness/cache/report.ts";
 
 /** Longer than a pending write is waited for, which may take a second more. */
-const pendingMs = 1_000;
 const watchMs = pendingMs + 1_500;
 
+const locksteps = await loadProducts("lockstep, brief", "lockstep, brief, cache-aside");
 const peers = await loadProducts("cache-aside over ioredis", "bentocache");
 const found = new Map<string, KilledUpdate[]>();
 
@@ -42,20 +42,28 @@ afterAll(async () => {
   });
 });
 
-/** Kills an update at each of its boundaries, on servers of their own, all at once. */
-async function killEverywhere(
-  product: CacheProduct,
-): Promise<{ boundaries: readonly string[]; kills: KilledUpdate[] }> {
+async function killed(product: CacheProduct): Promise<KilledUpdate[]> {
   const readers = await fleet.openOn(servers, { product, records: new Records() });
-  const boundaries = await boundariesOfUpdate(fleet, readers);
-  const kills = await Promise.all(
-    boundaries.map((boundary, index) => killAt(fleet, readers, { number: index + 1, boundary, watchMs })),
-  );
+  const kills = await killAtEveryBoundary(fleet, readers, watchMs);
   found.set(product.name, kills);
-  return { boundaries, kills };
+  return kills;
 }
 
-test.each(peers)("$name $version: an update killed after its commit leaves the old value", async (product) => {
-  const { kills } = await killEverywhere(product);
-  expect(kills.filter(({ committed, stale }) => committed && stale > 0)).not.toEqual([]);
-});
+for (const product of peers) {
+  test(`${product.name} ${product.version}: an update killed after its commit leaves the old value`, async () => {
+    const kills = await killed(product);
+    expect(kills.filter(({ committed, stale }) => committed && stale > 0)).not.toEqual([]);
+  });
+}
+
+for (const product of locksteps) {
+  test(`${product.name}: an update killed at any boundary between its commands leaves nothing stale`, async () => {
+    const kills = await killed(product);
+    // Begin, the commit and end, before and after each.
+    const commit = kills.findIndex(({ boundary }) => boundary.endsWith("before the commit"));
+    expect(commit).toBeGreaterThanOrEqual(2);
+    expect(kills.length - commit).toBeGreaterThanOrEqual(4);
+    expect(kills.map(({ committed }) => committed)).toEqual(kills.map((_, index) => index > commit));
+    expect(kills.filter(({ stale }) => stale > 0)).toEqual([]);
+  });
+}

@@ -25,6 +25,7 @@ interface Measured {
 
 const measured = new Map<string, Measured>();
 const inProcess = await loadProduct("in-process Map");
+const lockstep = await loadProduct("lockstep, brief");
 
 let fleet: Fleet;
 beforeAll(async () => {
@@ -88,4 +89,13 @@ test("without sharing, a server that joins loads the whole working set, and each
   measured.set(inProcess.name, found);
   expect(found.joiningLoads).toBe(ids.length);
   for (const growth of found.heapGrowths) expect(growth).toBeGreaterThan(workingSetBytes);
+});
+
+test("with sharing, a server that joins loads nothing, and Redis keeps the working set once for all", async () => {
+  const found = await measure(lockstep);
+  measured.set(lockstep.name, found);
+  expect(found.joiningLoads).toBe(0);
+  for (const growth of found.heapGrowths) expect(growth).toBeLessThan(workingSetBytes / 2);
+  expect(found.redisGrowth).toBeGreaterThan(workingSetBytes);
+  expect(found.redisGrowth).toBeLessThan(2 * workingSetBytes);
 });

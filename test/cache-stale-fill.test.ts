@@ -1,16 +1,18 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { CacheProduct } from "../bench/peers/product.ts";
 import type { Outcome } from "./harness/anomalies.ts";
 import { buildWorker } from "./harness/cache/build-worker.ts";
 import type { CacheServer } from "./harness/cache/cache-server.ts";
 import { Fleet } from "./harness/cache/fleet.ts";
-import { loadProducts } from "./harness/cache/products.ts";
+import { loadProduct, loadProducts } from "./harness/cache/products.ts";
 import { seedOfRun } from "./harness/cache/random.ts";
 import { report } from "./harness/cache/report.ts";
-import { freeRun, staleFill } from "./harness/cache/stale-fill.ts";
+import { freeRun, type Open, staleFill } from "./harness/cache/stale-fill.ts";
 
 const seed = seedOfRun();
 const outcomes = new Map<string, { forced?: Outcome; free?: Outcome }>();
 
+const [writeThrough, cacheAside] = await Promise.all([loadProduct("lockstep"), loadProduct("lockstep, cache-aside")]);
 const peers = await loadProducts(
   "bentocache",
   "bentocache, L2 only",
@@ -40,11 +42,29 @@ afterAll(async () => {
   });
 });
 
-describe.each(peers)("$name $version ($configuration)", (product) => {
-  test("puts an old value back over a newer write", async () => {
-    const forced = await staleFill((records) => fleet.openOn(servers, { product, records }), { rounds: 200, seed });
-    const free = await freeRun((records) => fleet.openOn(servers, { product, records }), { steps: 2_000, seed });
-    outcomes.set(product.name, { forced, free });
+async function measure(product: CacheProduct, { rounds, steps }: { rounds: number; steps: number }) {
+  const open: Open = (records) => fleet.openOn(servers, { product, records });
+  const forced = await staleFill(open, { rounds, seed });
+  const free = await freeRun(open, { steps, seed });
+  outcomes.set(product.name, { forced, free });
+  return { forced, free };
+}
+
+for (const product of peers) {
+  test(`${product.name} ${product.version} puts old values back over newer ones`, async () => {
+    const { forced } = await measure(product, { rounds: 200, steps: 2_000 });
     expect(forced.violations, forced.detail).toBeGreaterThan(0);
   });
+}
+
+test("lockstep never does in 10,000 interleavings", async () => {
+  const { forced, free } = await measure(writeThrough, { rounds: 10_000, steps: 5_000 });
+  expect(forced.violations, forced.detail).toBe(0);
+  expect(free.violations, free.detail).toBe(0);
+});
+
+test("lockstep never does in 2,000 where writes leave the entry missing", async () => {
+  const { forced, free } = await measure(cacheAside, { rounds: 2_000, steps: 5_000 });
+  expect(forced.violations, forced.detail).toBe(0);
+  expect(free.violations, free.detail).toBe(0);
 });

@@ -3,10 +3,10 @@ import { join } from "node:path";
 import { build } from "tsdown";
 import { repository } from "./stack.ts";
 
-/** A rule taken out of a copy of session-store: the text `cut` of `file` becomes `instead`. */
+/** A rule taken out of a copy of a package: the text `cut` of `file` becomes `instead`. */
 export interface Mutation {
   readonly name: string;
-  /** Below packages/session-store. */
+  /** Below the package's folder. */
   readonly file: string;
   readonly cut: string;
   readonly instead: string;
@@ -18,30 +18,42 @@ export interface Mutation {
  * The copy of the app finds the mutant in the nearest node_modules, and everything else in the repository's.
  *
  * @returns the program to start
+ * @throws {Error} unless the mutation applies
+ */
+export async function buildMutant(mutation: Mutation): Promise<string> {
+  const directory = join(repository, ".lockstep/mutants", mutation.name);
+  await rm(directory, { recursive: true, force: true });
+  await buildCopy("session-store", join(directory, "node_modules/@lockstep"), mutation);
+  await cp(join(repository, "apps/web/dist"), join(directory, "apps/web/dist"), { recursive: true });
+  return join(directory, "apps/web/dist/main.js");
+}
+
+/**
+ * Builds a copy of a package in a folder of its name below `scope`, without one of its rules if that is told.
+ *
  * @throws {Error} unless the cut text is in its file exactly once: the rule has moved, and the mutation must follow it
  */
-export async function buildMutant({ name, file, cut, instead }: Mutation): Promise<string> {
-  const directory = join(repository, ".lockstep/mutants", name);
-  const original = join(repository, "packages/session-store");
-  const mutant = join(directory, "node_modules/@lockstep/session-store");
-  await rm(directory, { recursive: true, force: true });
-  await mkdir(mutant, { recursive: true });
+export async function buildCopy(name: string, scope: string, mutation?: Mutation): Promise<void> {
+  const original = join(repository, "packages", name);
+  const copy = join(scope, name);
+  await mkdir(copy, { recursive: true });
   for (const part of ["src", "lua", "package.json", "tsdown.config.ts"]) {
-    await cp(join(original, part), join(mutant, part), { recursive: true });
+    await cp(join(original, part), join(copy, part), { recursive: true });
   }
-  await symlink(join(original, "node_modules"), join(mutant, "node_modules"));
+  await symlink(join(original, "node_modules"), join(copy, "node_modules"));
+  if (mutation !== undefined) await mutate(copy, mutation);
+  // Its own build, without the types that nothing here reads.
+  await build({ cwd: copy, tsconfig: false, dts: false, logLevel: "error" });
+}
 
-  const text = await readFile(join(mutant, file), "utf8");
+async function mutate(copy: string, { name, file, cut, instead }: Mutation): Promise<void> {
+  const path = join(copy, file);
+  const text = await readFile(path, "utf8");
   const found = text.split(cut).length - 1;
   if (found !== 1)
     throw new Error(`The cut "${name}" no longer applies: ${file} has its text ${found} times, not once.`);
   await writeFile(
-    join(mutant, file),
+    path,
     text.replace(cut, () => instead),
   );
-
-  // Its own build, without the types that nothing here reads.
-  await build({ cwd: mutant, tsconfig: false, dts: false, logLevel: "error" });
-  await cp(join(repository, "apps/web/dist"), join(directory, "apps/web/dist"), { recursive: true });
-  return join(directory, "apps/web/dist/main.js");
 }

@@ -20,6 +20,12 @@ export interface CacheOnServer extends CacheClient {
   readonly options: OpenOptions;
 }
 
+/** The records behind the caches of several servers that are one. */
+export function recordsOf([first]: readonly CacheOnServer[]): Records {
+  if (first === undefined) throw new RangeError("There is no cache.");
+  return first.options.records;
+}
+
 /** A server: a real process in which caches are opened, and which can be killed. */
 export class CacheServer {
   readonly name: string;
@@ -72,6 +78,10 @@ export class CacheServer {
   /** After a garbage collection. */
   memory(): Promise<{ heapBytes: number; residentBytes: number }> {
     return this.#worker.ask("memory");
+  }
+
+  get isRunning(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
   /** Ends it with SIGKILL. */

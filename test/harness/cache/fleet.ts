@@ -77,6 +77,13 @@ export class Fleet {
     return this.startServer().open(first.options);
   }
 
+  /** Ends the server of that name with SIGKILL. */
+  async kill(name: string | undefined): Promise<void> {
+    const server = this.#servers.find((candidate) => candidate.name === name);
+    if (server === undefined) throw new Error(`There is no server ${name}.`);
+    await server.kill();
+  }
+
   async stop(): Promise<void> {
     await Promise.all(this.#servers.map((server) => server.kill()));
     this.redis.disconnect();

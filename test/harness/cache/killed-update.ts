@@ -5,6 +5,7 @@ import { History } from "./history.ts";
 
 /** What was seen of an update whose server was killed. */
 export interface KilledUpdate {
+  /** Its number and name. */
   readonly boundary: string;
   /** Whether the write had reached the source. */
   readonly committed: boolean;
@@ -16,22 +17,34 @@ export interface KilledUpdate {
   readonly cachedAfterMs: number;
 }
 
-/** The boundaries that an update passes when nothing disturbs it, in order. */
-export async function boundariesOfUpdate(fleet: Fleet, readers: readonly CacheOnServer[]): Promise<readonly string[]> {
-  const victim = await startVictim(fleet, readers, "undisturbed");
-  await victim.server.armBoundary(Infinity);
-  await victim.update("undisturbed", victim.options.records.nextValue());
-  return victim.server.passedBoundaries();
+interface Kill {
+  /** Counted from 1. */
+  readonly number: number;
+  readonly boundary: string;
+  /** How long the entry is read after the kill. */
+  readonly watchMs: number;
 }
 
-/**
- * Kills a server with SIGKILL at one boundary, counted from 1, of its update of a cached entry. The others read that entry
- * between the begin and the commit, and from the kill on for `watchMs`.
- */
-export async function killAt(
+/** Updates entries on servers that are killed with SIGKILL, one at each boundary that an update passes, all side by side. */
+export async function killAtEveryBoundary(
   fleet: Fleet,
   readers: readonly CacheOnServer[],
-  { number, boundary, watchMs }: { number: number; boundary: string; watchMs: number },
+  watchMs: number,
+): Promise<KilledUpdate[]> {
+  const undisturbed = await startVictim(fleet, readers, "undisturbed");
+  await undisturbed.server.armBoundary(Infinity);
+  await undisturbed.update("undisturbed", undisturbed.options.records.nextValue());
+  const boundaries = await undisturbed.server.passedBoundaries();
+  return Promise.all(
+    boundaries.map((boundary, index) => killAt(fleet, readers, { number: index + 1, boundary, watchMs })),
+  );
+}
+
+/** The others read the entry between begin and commit, and from the kill on. */
+async function killAt(
+  fleet: Fleet,
+  readers: readonly CacheOnServer[],
+  { number, boundary, watchMs }: Kill,
 ): Promise<KilledUpdate> {
   const id = `killed-at-${number}.`;
   const victim = await startVictim(fleet, readers, id);
@@ -62,7 +75,7 @@ export async function killAt(
     return cachedAfterMs !== undefined && elapsedMs > watchMs;
   });
   return {
-    boundary,
+    boundary: `${number} ${boundary}`,
     committed: after?.version !== before?.version,
     reads: history.reads,
     stale: history.violations.length,

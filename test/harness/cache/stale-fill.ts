@@ -7,7 +7,7 @@ import { pick, type Random, seededRandom, shuffled } from "./random.ts";
 import { Records } from "./records.ts";
 
 /** How many interleavings, on ids of their own, are under way at once. */
-const parallel = 64;
+const parallel = 256;
 
 /** Opens a cache on each server of a run, on records of its own. */
 export type Open = (records: Records) => Promise<CacheOnServer[]>;
@@ -59,16 +59,16 @@ async function interleave(run: Run, id: string): Promise<void> {
   await Promise.all(shuffled(caches, random).map((cache) => history.read(cache, id)));
 }
 
-/** Two writes at once: the one that is committed first is the last to hear of it. */
+/** Two writes at once: the one that is committed first is the last to return. */
 async function overlappingWrites(
-  { records, history }: Run,
+  { records, history, random }: Run,
   id: string,
   [first, second]: readonly [CacheOnServer, CacheOnServer],
 ): Promise<void> {
   const barrier = records.holdNextSave(id);
   const firstWrite = history.update(first, id);
   await barrier.arrivals(1);
-  await history.update(second, id);
+  await history.write(second, id, random);
   barrier.release();
   await firstWrite;
 }
