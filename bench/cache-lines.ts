@@ -1,5 +1,5 @@
 import type { CacheProduct } from "./peers/product.ts";
-import { cachingInProcess, cachingInRedis, inProcess, rawRedis } from "./products.ts";
+import { cachingInProcess, cachingInRedis, inProcess, lockstepCacheAside, rawRedis } from "./products.ts";
 import type { WorkName } from "./works.ts";
 
 /** One piece of work that several products do in turns. */
@@ -22,10 +22,10 @@ const reading = [rawRedis, ...cachingInRedis];
 const everyCache = [...cachingInRedis, ...cachingInProcess];
 
 const sizes = [
-  { name: "1 KB", valueBytes: 1024, ids: 100 },
-  { name: "16 KB", valueBytes: 16 * 1024, ids: 20 },
-  { name: "256 KB", valueBytes: 256 * 1024, ids: 4 },
-  { name: "1 MB", valueBytes: 1024 * 1024, ids: 2 },
+  { name: "1 KB", valueBytes: 1_000, ids: 100 },
+  { name: "16 KB", valueBytes: 16_000, ids: 20 },
+  { name: "256 KB", valueBytes: 256_000, ids: 4 },
+  { name: "1 MB", valueBytes: 1_000_000, ids: 2 },
 ];
 
 /** The lines of the table, in order. */
@@ -59,7 +59,12 @@ export const lines: readonly Line[] = [
     products: everyCache,
     maxCalls: 2_000, // what is stored stays until the end, and Redis must not have to evict
   },
-  { ...usual, title: "Update, 450 B", work: "update", products: everyCache },
+  {
+    ...usual,
+    title: "Update, 450 B",
+    work: "update",
+    products: [...cachingInRedis, lockstepCacheAside, ...cachingInProcess],
+  },
   ...sizes.map(({ name, ...size }): Line => {
     return { ...usual, ...size, title: `Redis hit, one get at a time, ${name}`, work: "get", products: reading };
   }),
