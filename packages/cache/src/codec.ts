@@ -28,9 +28,15 @@ export function isMissing(text: string): boolean {
   return text === missing;
 }
 
-/** The value of a text, deeply frozen: all callers of one tick are handed the same. */
+/**
+ * The value of a text, deeply frozen: all callers of one tick are handed the same.
+ *
+ * @throws SyntaxError for a text that {@link encode} has not written
+ */
 export function decode<T>(text: string): Readonly<T> | undefined {
-  return isMissing(text) ? undefined : deepFreeze(JSON.parse(text.slice(1)) as T);
+  if (isMissing(text)) return undefined;
+  if (!text.startsWith("v")) throw new SyntaxError("An entry is in no format of this package.");
+  return deepFreeze(JSON.parse(text.slice(1)) as T);
 }
 
 function deepFreeze<T>(value: T): Readonly<T> {

@@ -66,6 +66,9 @@ export interface Collection<T, Id = string> {
   latency(): Readonly<Record<Tier, Latency>>;
 }
 
+/** What `typeof` says of ids that are their own text. */
+const plainIds: ReadonlySet<string> = new Set(["string", "number", "bigint"]);
+
 /** A collection and what its cache does with it. */
 export class OpenCollection<T, Id> implements Collection<T, Id> {
   readonly type: string;
@@ -135,8 +138,8 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
 
   #keysOf(id: Id): EntryKeys {
     const text: unknown = this.#key(id);
-    // An object's text is "[object Object]": all of them would be one.
-    if (typeof text !== "string" || (typeof id === "object" && this.#key === (String as unknown))) {
+    // Without a key function: all objects would be one "[object Object]", and an id left out "undefined".
+    if (typeof text !== "string" || (this.#key === (String as unknown) && !plainIds.has(typeof id))) {
       throw new CacheError(
         "INVALID_ID",
         `Ids of collection "${this.type}" must be strings or numbers, or need a "key".`,

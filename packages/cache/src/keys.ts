@@ -54,7 +54,10 @@ export function markPattern(cache: string): string {
   return `${cache}:${version}:{*}${markSuffix}`;
 }
 
-/** Percent-encodes what would end the hash tag, and the percent sign itself. */
+/**
+ * Percent-encodes what would end the hash tag, the percent sign itself, and halves of surrogate pairs: UTF-8 has none, so
+ * that all of them would be one replacement character in Redis.
+ */
 function escapeId(id: string): string {
-  return id.replaceAll(/[%{}]/g, (character) => `%${character.charCodeAt(0).toString(16)}`);
+  return id.replaceAll(/[%{}]|\p{Surrogate}/gu, (character) => `%${character.charCodeAt(0).toString(16)}`);
 }

@@ -1,0 +1,39 @@
+import { randomUUID } from "node:crypto";
+import { Redis } from "ioredis";
+import { expect, inject, onTestFinished, vi } from "vitest";
+
+/** A client of the tests' Redis, closed after the test that asked for it. */
+export function testClient({ protocol = 2, keyPrefix = "" }: { protocol?: 2 | 3; keyPrefix?: string } = {}): Redis {
+  const client = new Redis(inject("redisUrl"), { protocol, keyPrefix });
+  onTestFinished(() => {
+    client.disconnect();
+  });
+  return client;
+}
+
+/** A cache's name that no other test uses. */
+export function uniqueName(): string {
+  return `test-${randomUUID()}`;
+}
+
+/** C9: waits until Redis is old enough for fills by whoever has not known it for long. */
+export async function untilOldEnough(client: Redis, pendingMs: number): Promise<void> {
+  await vi.waitFor(
+    async () => {
+      const uptimeS = /uptime_in_seconds:(\d+)/.exec(await client.info("server"))?.[1];
+      expect((Number(uptimeS) - 1) * 1_000).toBeGreaterThan(pendingMs * 1.01);
+    },
+    { timeout: 10_000, interval: 50 },
+  );
+}
+
+/** The same client, with `around` put around each script it sends: to hold it, to send it twice, to lose its answer. */
+export function intercept(client: Redis, around: (send: () => Promise<unknown>) => Promise<unknown>): Redis {
+  return new Proxy(client, {
+    get(target, property) {
+      const value: unknown = Reflect.get(target, property, target);
+      if (property !== "evalsha" || typeof value !== "function") return value;
+      return (...args: unknown[]) => around(() => Reflect.apply(value, target, args) as Promise<unknown>);
+    },
+  });
+}
