@@ -6,10 +6,12 @@
 -- ARGV[2]  the epoch of its begin
 -- ARGV[3]  the text to store; empty: none
 -- ARGV[4]  its life in ms
--- returns  "stored" | "dropped" | "lapsed": the token was gone, so the entry may be newer
+-- returns  "stored" | "dropped" | "lapsed": the token was gone before
 
 local state = redis.call("HGET", KEYS[2], ARGV[1])
 if not state then
+  -- A mark that was lost, or that a clock's jump has lapsed: the old value may have been loaded before the write was done.
+  dropEntry(KEYS[1], KEYS[2])
   return "lapsed"
 end
 redis.call("HDEL", KEYS[2], ARGV[1])

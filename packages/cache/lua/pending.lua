@@ -31,3 +31,10 @@ local function dropAtEnd(mark, tokens)
     redis.call("HSET", mark, token, string.match(state, "%d+") .. " drop")
   end
 end
+
+-- The source has changed, and no pending write tells of it. C5: a fill token goes with the entry. What a pending write gives is
+-- not stored: the source may have changed after it.
+local function dropEntry(entry, mark)
+  redis.call("DEL", entry)
+  dropAtEnd(mark, pendingTokens(mark))
+end

@@ -16,6 +16,7 @@ export class CatchUp {
   readonly #onDone: (count: number) => void;
   readonly #owed = new Map<string, EntryKeys>();
   #timer: NodeJS.Timeout | undefined;
+  #isClosed = false;
 
   /** @param onDone told how many were invalidated */
   constructor(entries: Entries, onDone: (count: number) => void) {
@@ -23,9 +24,9 @@ export class CatchUp {
     this.#onDone = onDone;
   }
 
-  /** Whether one more can be owed. */
-  get hasRoom(): boolean {
-    return this.#owed.size < maxOwed;
+  /** Whether so many more can be owed. */
+  hasRoomFor(count: number): boolean {
+    return this.#owed.size + count <= maxOwed;
   }
 
   /** Whether this entry may be old. */
@@ -34,12 +35,18 @@ export class CatchUp {
   }
 
   add(keys: EntryKeys): void {
-    this.#owed.set(keys.entry, keys);
-    this.#timer ??= setTimeout(() => void this.#pay(), pauseMs).unref();
+    // A copy: see the identity below.
+    this.#owed.set(keys.entry, { ...keys });
+    if (this.#timer === undefined) this.#schedule();
   }
 
   close(): void {
+    this.#isClosed = true;
     clearTimeout(this.#timer);
+  }
+
+  #schedule(): void {
+    if (!this.#isClosed) this.#timer = setTimeout(() => void this.#pay(), pauseMs).unref();
   }
 
   async #pay(): Promise<void> {
@@ -52,6 +59,7 @@ export class CatchUp {
     } catch {
       // Redis is still gone, which the breaker has told of.
     }
-    this.#timer = this.#owed.size > 0 ? setTimeout(() => void this.#pay(), pauseMs).unref() : undefined;
+    this.#timer = undefined;
+    if (this.#owed.size > 0) this.#schedule();
   }
 }

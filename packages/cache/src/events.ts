@@ -21,7 +21,7 @@ export interface CollectionEvent {
    * - `corrupt`: an entry can not be read; the source answered;
    * - `store-failed`: what was loaded could not be stored, or what was written could not be ended: nothing stale stays;
    * - `outcome-unknown`: a write was not done within its deadline;
-   * - `lapsed`: a write ended after its token had lapsed: it took longer than `pendingMs`, or Redis lost the mark;
+   * - `lapsed`: a write ended after its token had lapsed: it took longer than `pendingMs`, or Redis lost the mark; its entry is dropped;
    * - `proceeded`: a write ran, or an invalidation was noted, while Redis was gone (`onUnavailable: "proceed"`);
    * - `caught-up`: such an entry was invalidated after all.
    */

@@ -8,7 +8,7 @@ const pending = file("pending");
 const read = readScript(epoch, pending, file("read"));
 const store = readScript(epoch, file("store"));
 const begin = readScript(epoch, pending, file("begin"));
-const end = readScript(epoch, file("end"));
+const end = readScript(epoch, pending, file("end"));
 const drop = readScript(pending, file("drop"));
 const sweep = readScript(pending, file("sweep"));
 

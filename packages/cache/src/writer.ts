@@ -44,16 +44,13 @@ export class Writer<T, Id> {
   }
 
   async update(keys: EntryKeys, write: Write<T>): Promise<Readonly<T> | undefined> {
-    const beganAt = performance.now();
-    const pending = await this.#begin(keys);
+    const deadline = performance.now() + this.#options.commitDeadlineMs;
+    const pending = await this.#begin(keys, deadline);
+    if (pending === undefined) return this.#writeAlone(keys, write, deadline);
     // A write that throws has not ended for sure: the source may be at it still. Its token lapses, and until then its entry is
     // not cached. So is one that is late.
-    const value = await this.#withinTime(keys, write, beganAt + this.#options.commitDeadlineMs);
+    const value = await this.#withinTime(keys, write, deadline);
     this.#counts.add("updates");
-    if (pending === undefined) {
-      this.#proceed(keys);
-      return decode<T>(encode(value));
-    }
     return decode<T>(await this.#end(pending, value));
   }
 
@@ -62,7 +59,7 @@ export class Writer<T, Id> {
       await this.#entries.drop(keys);
       this.#counts.add("invalidations", keys.length);
     } catch (error) {
-      if (!this.#mayProceed()) throw unavailable(error);
+      if (!this.#mayProceed(keys.length)) throw unavailable(error);
       for (const each of keys) this.#proceed(each);
     }
   }
@@ -76,18 +73,46 @@ export class Writer<T, Id> {
   }
 
   /** @returns `undefined`: Redis is gone, and the write goes on without it */
-  async #begin(keys: EntryKeys): Promise<PendingWrite | undefined> {
-    let pending: PendingWrite | "crowded";
+  async #begin(keys: EntryKeys, deadline: number): Promise<PendingWrite | undefined> {
     try {
-      pending = await this.#entries.begin(keys, this.#options.pendingMs);
+      const pending = await this.#tryBegin(keys);
+      if (pending === "crowded") {
+        throw new CacheError("OVERLOADED", "Too many writes of one entry are pending: this one was not begun.");
+      }
+      // The event loop may have stood still until the mark lapsed, and the source can't enforce what is over.
+      if (performance.now() >= deadline) {
+        throw new CacheError(
+          "UNAVAILABLE",
+          "The deadline of a write has passed while it was marked: it was not begun.",
+        );
+      }
+      return pending;
     } catch (error) {
-      if (this.#mayProceed()) return undefined;
       this.#counts.add("refusedUpdates");
       throw unavailable(error);
     }
-    if (pending !== "crowded") return pending;
-    this.#counts.add("refusedUpdates");
-    throw new CacheError("OVERLOADED", "Too many writes of one entry are pending: this one was not begun.");
+  }
+
+  async #tryBegin(keys: EntryKeys): Promise<PendingWrite | "crowded" | undefined> {
+    try {
+      return await this.#entries.begin(keys, this.#options.pendingMs);
+    } catch (error) {
+      if (this.#mayProceed(1)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Without a mark. Its entry is owed from before the write, so that no read here gives the old value after the new one. */
+  async #writeAlone(keys: EntryKeys, write: Write<T>, deadline: number): Promise<Readonly<T> | undefined> {
+    this.#proceed(keys);
+    try {
+      const value = await this.#withinTime(keys, write, deadline);
+      this.#counts.add("updates");
+      return decode<T>(encode(value));
+    } finally {
+      // Once more, also after a failure: Redis may have been back meanwhile, and the old value loaded again.
+      this.#catchUp.add(keys);
+    }
   }
 
   /** The write's own outcome, or `OUTCOME_UNKNOWN` at the deadline. The source is to enforce the deadline too. */
@@ -102,7 +127,11 @@ export class Writer<T, Id> {
     };
     const work = (async () => write({ deadline, signal: controller.signal }))();
     // Once it has settled after all, nothing that was loaded before that may stay.
-    const onLate = () => void this.invalidate([keys]).catch(() => this.#tell({ type: "store-failed" }));
+    const onLate = () => {
+      this.invalidate([keys]).catch((error: unknown) => {
+        this.#tell({ type: "store-failed", error });
+      });
+    };
     return withDeadline(work, { deadlineMs: Math.max(0, deadline - performance.now()), lateError, onLate });
   }
 
@@ -113,9 +142,10 @@ export class Writer<T, Id> {
     let kept: string | undefined;
     try {
       text = encode(value);
-      const isTooLarge = Buffer.byteLength(text) > maxBytes;
-      if (isTooLarge) this.#tell({ type: "too-large" });
-      if (writePolicy === "write-through" && !isTooLarge) kept = text;
+      if (writePolicy === "write-through") {
+        if (Buffer.byteLength(text) <= maxBytes) kept = text;
+        else this.#tellTooLarge();
+      }
     } finally {
       const lifeMs = text !== undefined && isMissing(text) ? missingMs : ttlMs;
       await this.#entries.end(pending, { ...(kept !== undefined && { text: kept }), lifeMs }).then(
@@ -131,8 +161,13 @@ export class Writer<T, Id> {
     return text;
   }
 
-  #mayProceed(): boolean {
-    return this.#options.onUnavailable === "proceed" && this.#catchUp.hasRoom;
+  #tellTooLarge(): void {
+    this.#counts.add("tooLarge");
+    this.#tell({ type: "too-large" });
+  }
+
+  #mayProceed(entries: number): boolean {
+    return this.#options.onUnavailable === "proceed" && this.#catchUp.hasRoomFor(entries);
   }
 
   #proceed(keys: EntryKeys): void {
