@@ -73,7 +73,8 @@ export class Reader<T, Id> {
   }
 
   /** Reads one value from the source, whatever the cache has. */
-  async readPast(keys: EntryKeys, id: Id): Promise<Lookup<T>> {
+  async readPast(keys: EntryKeys, id: Id, why: "uncached" | "withoutRedis" = "uncached"): Promise<Lookup<T>> {
+    this.#counts.add(why);
     return { value: decode<T>(encode(await this.#source.load(keys.entry, id))), from: "source" };
   }
 
@@ -97,8 +98,7 @@ export class Reader<T, Id> {
           });
         },
         () => {
-          this.#counts.add("withoutRedis", items.length);
-          for (const read of items) void this.#pass(read);
+          for (const read of items) void this.#pass(read, "withoutRedis");
         },
       );
     }
@@ -118,7 +118,6 @@ export class Reader<T, Id> {
         return;
       case "pending":
       case "young":
-        this.#counts.add("uncached");
         void this.#pass(read);
     }
   }
@@ -135,8 +134,8 @@ export class Reader<T, Id> {
     }
   }
 
-  async #pass(read: Read<T, Id>): Promise<void> {
-    await this.readPast(read.keys, read.id).then(read.resolve, read.reject);
+  async #pass(read: Read<T, Id>, why?: "withoutRedis"): Promise<void> {
+    await this.readPast(read.keys, read.id, why).then(read.resolve, read.reject);
   }
 
   #fill(read: Read<T, Id>, token: string): void {

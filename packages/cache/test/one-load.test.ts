@@ -1,0 +1,101 @@
+import { describe, expect, it, vi } from "vitest";
+import { type Deferred, deferred } from "../src/deferred.ts";
+import { createKeys } from "../src/keys.ts";
+import { intercept, testClient, uniqueName } from "./harness/redis.ts";
+import { openServer, openTwoServers, openWarmServer } from "./harness/server.ts";
+import { Source } from "./harness/source.ts";
+
+describe("F3: a missing entry", () => {
+  it("is loaded by one caller for all servers; the others get what it stores", async () => {
+    const source = new Source();
+    source.rows.set("a", "value");
+    const [one, other] = await openTwoServers(source);
+    const barrier = source.hold();
+    const first = one.things.lookup("a");
+    await barrier.arrivals(1);
+    const others = [one.things.lookup("a"), other.things.lookup("a"), other.things.lookup("a")];
+    await vi.waitFor(() => expect(one.things.counts().waited + other.things.counts().waited).toBe(2));
+    barrier.release();
+    expect(await first).toEqual({ value: "value", from: "source" });
+    for (const read of others) expect(await read).toEqual({ value: "value", from: "redis" });
+    expect(source.loads).toHaveLength(1);
+  });
+
+  it("is loaded by the next at once when a load fails, and only the caller of that one is told", async () => {
+    const loads: Deferred<unknown>[] = [];
+    const load = () => {
+      const held = deferred<unknown>();
+      loads.push(held);
+      return held.promise;
+    };
+    const [one, other] = await openTwoServers(new Source(), { load });
+    const first = one.things.get("a");
+    await vi.waitFor(() => expect(loads).toHaveLength(1));
+    const others = [one.things.get("a"), other.things.get("a")];
+    await vi.waitFor(() => expect(one.things.counts().waited + other.things.counts().waited).toBe(2));
+    loads[0]?.reject(new Error("the source is out of order"));
+    await expect(first).rejects.toThrow("out of order");
+    await vi.waitFor(() => expect(loads).toHaveLength(2));
+    loads[1]?.resolve("value");
+    expect(await Promise.all(others)).toEqual(["value", "value"]);
+    expect(loads).toHaveLength(2);
+  });
+
+  it("is loaded by the next when a load hangs", async () => {
+    const source = new Source();
+    source.rows.set("a", "value");
+    const [one, other] = await openTwoServers(source, { loadTimeoutMs: 100 });
+    const barrier = source.hold();
+    const hanging = one.things.get("a");
+    await barrier.arrivals(1);
+    const waiting = other.things.get("a");
+    source.holdNoMore();
+    await expect(hanging).rejects.toMatchObject({ code: "LOAD_TIMEOUT" });
+    expect(await waiting).toBe("value");
+    barrier.release();
+  });
+
+  it("is loaded by the next when the loading server has died", async () => {
+    const source = new Source();
+    source.rows.set("a", "value");
+    const name = uniqueName();
+    const survivor = await openWarmServer(source, { name, loadTimeoutMs: 50 });
+    // Its read reaches Redis, and nothing comes after.
+    const dying = openServer(source, {
+      name,
+      loadTimeoutMs: 50,
+      client: intercept(testClient(), async (send) => {
+        await send();
+        return new Promise(() => undefined);
+      }),
+    });
+    void dying.things.get("a");
+    const { entry } = createKeys(name, "thing").of("a");
+    await vi.waitFor(async () => expect(await survivor.client.exists(entry)).toBe(1));
+    expect(await survivor.things.get("a")).toBe("value");
+    expect(survivor.things.counts()).toMatchObject({ waited: 1, misses: 1, loads: 1 });
+  });
+
+  it("is loaded past the cache by who has waited for others too long", async () => {
+    const source = new Source();
+    source.rows.set("a", "value");
+    const server = await openWarmServer(source, { loadTimeoutMs: 10 });
+    await server.things.get("script is known from now on");
+    const { entry } = server.keysOf("a");
+    // Somebody is always loading it.
+    const epoch = (await server.client.get(server.keysOf("script is known from now on").entry))?.slice(0, 16) ?? "";
+    await server.client.set(entry, `${epoch} fsomebody`);
+    expect(await server.things.lookup("a")).toEqual({ value: "value", from: "source" });
+    expect(server.things.counts()).toMatchObject({ waited: 1, uncached: 1, misses: 1 });
+    expect(await server.client.get(entry)).toBe(`${epoch} fsomebody`);
+  });
+
+  it("is a load of each server's own while Redis is too young for fills", async () => {
+    const source = new Source();
+    const server = openServer(source, { pendingMs: 3_600_000 });
+    await server.things.get("a");
+    await server.things.get("a");
+    expect(server.things.counts()).toMatchObject({ uncached: 2, misses: 0, loads: 2 });
+    expect(await server.client.exists(server.keysOf("a").entry)).toBe(0);
+  });
+});
