@@ -9,26 +9,29 @@
 -- ARGV[2]  the life of a token in ms
 -- ARGV[3]  how old the epoch must be for a token, in ms
 -- ARGV[4]  epochs that the caller has known for that long
--- returns  the epoch, then for each entry its text after the epoch, or "fill" | "busy" | "pending" | "young"
+-- returns  the epoch, then for each entry its whole text, or "fill" | "busy" | "pending" | "young"
 
 local replies = { epoch }
 for i = 1, #KEYS, 2 do
   local entry = redis.call("GET", KEYS[i])
-  local fill = epoch .. " f" .. ARGV[1] .. ":" .. (i + 1) / 2
   local isCurrent = entry and entry:sub(1, 16) == epoch
   local reply
   if isCurrent and entry:sub(18, 18) ~= "f" then
-    reply = entry:sub(18)
-  elseif #pendingTokens(KEYS[i + 1]) > 0 then
-    reply = "pending"
-  elseif isCurrent and entry ~= fill then
-    reply = "busy"
-  elseif not isOlderThan(tonumber(ARGV[3]), ARGV[4]) then
-    reply = "young"
+    -- As it is: cutting the epoch off would copy it once more.
+    reply = entry
   else
-    -- It may be there already: clients send again what a lost connection left unanswered.
-    redis.call("SET", KEYS[i], fill, "PX", ARGV[2])
-    reply = "fill"
+    local fill = epoch .. " f" .. ARGV[1] .. ":" .. (i + 1) / 2
+    if #pendingTokens(KEYS[i + 1]) > 0 then
+      reply = "pending"
+    elseif isCurrent and entry ~= fill then
+      reply = "busy"
+    elseif not isOlderThan(tonumber(ARGV[3]), ARGV[4]) then
+      reply = "young"
+    else
+      -- It may be there already: clients send again what a lost connection left unanswered.
+      redis.call("SET", KEYS[i], fill, "PX", ARGV[2])
+      reply = "fill"
+    end
   end
   replies[#replies + 1] = reply
 end

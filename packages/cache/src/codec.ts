@@ -28,6 +28,11 @@ export function isMissing(text: string): boolean {
   return text === missing;
 }
 
+/** The bytes of the JSON in a text. */
+export function sizeOf(text: string): number {
+  return Buffer.byteLength(text) - 1;
+}
+
 /**
  * The value of a text, deeply frozen: all callers of one tick are handed the same.
  *
@@ -41,6 +46,7 @@ export function decode<T>(text: string): Readonly<T> | undefined {
 
 function deepFreeze<T>(value: T): Readonly<T> {
   if (typeof value !== "object" || value === null) return value;
-  for (const member of Object.values(value)) deepFreeze(member);
+  // What JSON.parse makes has no properties but its own.
+  for (const name in value) deepFreeze(value[name]);
   return Object.freeze(value);
 }

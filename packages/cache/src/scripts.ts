@@ -12,6 +12,9 @@ const end = readScript(epoch, pending, file("end"));
 const drop = readScript(pending, file("drop"));
 const sweep = readScript(pending, file("sweep"));
 
+/** An entry starts with its epoch and a space. */
+const epochLength = 16;
+
 /** How old an epoch must be before it is trusted with fills: C9. */
 export interface EpochAge {
   readonly ageMs: number;
@@ -40,7 +43,7 @@ export async function readEntries(
     replies: texts.map((text, index) => {
       if (text === "fill") return { outcome: "fill", token: `${token}:${index + 1}` };
       if (text === "busy" || text === "pending" || text === "young") return { outcome: text };
-      return { outcome: "hit", text };
+      return { outcome: "hit", text: text.slice(epochLength + 1) };
     }),
   };
 }

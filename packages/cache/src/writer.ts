@@ -1,6 +1,6 @@
 import { withDeadline } from "@lockstep/redis-kit";
 import { CatchUp } from "./catch-up.ts";
-import { decode, encode, isMissing } from "./codec.ts";
+import { decode, encode, isMissing, sizeOf } from "./codec.ts";
 import type { Counts } from "./counts.ts";
 import type { Entries, PendingWrite } from "./entries.ts";
 import { CacheError, unavailable } from "./errors.ts";
@@ -143,7 +143,7 @@ export class Writer<T, Id> {
     try {
       text = encode(value);
       if (writePolicy === "write-through") {
-        if (Buffer.byteLength(text) <= maxBytes) kept = text;
+        if (sizeOf(text) <= maxBytes) kept = text;
         else this.#tellTooLarge();
       }
     } finally {
