@@ -16,6 +16,7 @@ Starts Lockstep: two Redis, the database, three web servers and nginx. Ctrl-C st
   LOCKSTEP_WEB_PORT   the first of the three ports of the web servers themselves (3001)
   LOCKSTEP_DATA       the folder for data and logs (.lockstep)
   SESSION_STACK       connect-redis, store or middleware (middleware)
+  PROFILE_WRITES      write-through or cache-aside (write-through)
 `;
 
 /** @returns settings, or nothing if the help was asked for and printed */

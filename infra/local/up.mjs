@@ -130,6 +130,7 @@ async function startAll({ data, port, servers }) {
     DATABASE_URL: databaseUrl,
     DATABASE_POOL_SIZE: "1",
     STATE_REDIS_URL: (await state).url,
+    CACHE_REDIS_URL: (await cache).url,
     SESSION_SECRET: sessionSecret(data),
   };
   stages.push([]);

@@ -10,6 +10,9 @@ import { FaultProxy } from "./fault-proxy.ts";
 export const sessionStacks = ["connect-redis", "store", "middleware"] as const;
 export type SessionStack = (typeof sessionStacks)[number];
 
+export const profileWrites = ["write-through", "cache-aside"] as const;
+export type ProfileWrites = (typeof profileWrites)[number];
+
 export const repository = fileURLToPath(new URL("../../", import.meta.url));
 
 /** What the servers of each stack sign session cookies with. */
@@ -17,16 +20,20 @@ export const sessionSecret = "the-secret-of-a-throwaway-stack";
 
 export interface StackOptions {
   readonly sessionStack: SessionStack;
+  /** What a changed profile leaves in the cache; the app's default unless told. */
+  readonly profileWrites?: ProfileWrites;
   readonly databaseUrl: string;
   /** How many web servers; 3 unless told. */
   readonly servers?: number;
-  /** Which servers, counted from 1, reach their Redis through a fault proxy. */
+  /** Which servers, counted from 1, reach the state Redis through a fault proxy. */
   readonly proxied?: readonly number[];
+  /** The same of the cache Redis. */
+  readonly cacheProxied?: readonly number[];
   /** The program of the web servers; the built app unless told. */
   readonly entry?: string;
 }
 
-/** Web servers, nginx in front and a state Redis of their own: real processes on free ports. Servers count from 1. */
+/** Web servers, nginx in front and two Redis of their own: real processes on free ports. Servers count from 1. */
 export interface Stack {
   /** The address of nginx. */
   readonly nginx: string;
@@ -36,8 +43,10 @@ export interface Stack {
   readonly redis: Redis;
   /** The address of one server. */
   server(number: number): string;
-  /** The fault proxy between a server and its Redis. */
+  /** The fault proxy between a server and the state Redis. */
   proxy(number: number): FaultProxy;
+  /** The fault proxy between a server and the cache Redis. */
+  cacheProxy(number: number): FaultProxy;
   /** Ends a server with SIGKILL. */
   kill(number: number): Promise<void>;
   /** Starts a killed server again, where it was. */
@@ -45,6 +54,9 @@ export interface Stack {
   stopRedis(): Promise<void>;
   /** Starts the stopped Redis again, with the data that it wrote to disk. */
   startRedis(): Promise<void>;
+  stopCacheRedis(): Promise<void>;
+  /** Starts the stopped cache Redis again: it is empty, and nothing is cached in its first seconds. */
+  startCacheRedis(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -63,14 +75,16 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   return started.orStop(async () => {
     const directory = started.keep(await newDirectory());
     const redis = started.keep(await startStateRedis(directory.path));
-    const proxies = new Map<number, FaultProxy>();
-    for (const number of options.proxied ?? []) {
-      proxies.set(number, started.keep(await FaultProxy.start(redis.process.port)));
-    }
+    const cacheRedis = started.keep(await startCacheRedis(directory.path));
+    const proxies = await startProxies(started, redis.process.port, options.proxied);
+    const cacheProxies = await startProxies(started, cacheRedis.port, options.cacheProxied);
     const servers: Restartable[] = [];
     for (let number = 1; number <= (options.servers ?? 3); number += 1) {
-      const redisPort = proxies.get(number)?.port ?? redis.process.port;
-      servers.push(started.keep(await startServer(`web-${number}`, redisPort, options)));
+      const redisPorts = {
+        state: proxies.get(number)?.port ?? redis.process.port,
+        cache: cacheProxies.get(number)?.port ?? cacheRedis.port,
+      };
+      servers.push(started.keep(await startServer(`web-${number}`, redisPorts, options)));
     }
     const nginx = started.keep(await startLoadBalancer(servers, directory.path));
     return {
@@ -78,15 +92,14 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       servers: servers.map(({ url }) => url),
       redis: redis.client,
       server: (number) => nth(servers, number).url,
-      proxy: (number) => {
-        const proxy = proxies.get(number);
-        if (proxy === undefined) throw new RangeError(`Server ${number} has no fault proxy.`);
-        return proxy;
-      },
+      proxy: (number) => proxyOf(proxies, number),
+      cacheProxy: (number) => proxyOf(cacheProxies, number),
       kill: (number) => nth(servers, number).kill(),
       start: (number) => nth(servers, number).start(),
       stopRedis: () => redis.process.stop(),
       startRedis: () => redis.process.start(),
+      stopCacheRedis: () => cacheRedis.stop(),
+      startCacheRedis: () => cacheRedis.start(),
       stop: () => started.stop(),
     };
   });
@@ -96,6 +109,27 @@ function nth(servers: readonly Restartable[], number: number): Restartable {
   const server = servers[number - 1];
   if (server === undefined) throw new RangeError(`There is no server ${number}.`);
   return server;
+}
+
+async function startProxies(
+  started: Started,
+  targetPort: number,
+  numbers: readonly number[] = [],
+): Promise<ReadonlyMap<number, FaultProxy>> {
+  const proxies = new Map<number, FaultProxy>();
+  for (const number of numbers) proxies.set(number, started.keep(await FaultProxy.start(targetPort)));
+  return proxies;
+}
+
+function proxyOf(proxies: ReadonlyMap<number, FaultProxy>, number: number): FaultProxy {
+  const proxy = proxies.get(number);
+  if (proxy === undefined) throw new RangeError(`Server ${number} has no fault proxy.`);
+  return proxy;
+}
+
+async function startCacheRedis(directory: string): Promise<Restartable> {
+  const port = await freePort();
+  return Restartable.launch(() => startRedis({ role: "cache", port, directory, persistent: false }));
 }
 
 async function startStateRedis(directory: string) {
@@ -111,14 +145,20 @@ async function startStateRedis(directory: string) {
   return { process, client, stop };
 }
 
-async function startServer(name: string, redisPort: number, options: StackOptions): Promise<Restartable> {
+async function startServer(
+  name: string,
+  redisPorts: { state: number; cache: number },
+  options: StackOptions,
+): Promise<Restartable> {
   const port = await freePort();
   const env = {
     DATABASE_URL: options.databaseUrl,
     DATABASE_POOL_SIZE: "1",
-    STATE_REDIS_URL: `redis://127.0.0.1:${redisPort}`,
+    STATE_REDIS_URL: `redis://127.0.0.1:${redisPorts.state}`,
+    CACHE_REDIS_URL: `redis://127.0.0.1:${redisPorts.cache}`,
     SESSION_SECRET: sessionSecret,
     SESSION_STACK: options.sessionStack,
+    ...(options.profileWrites && { PROFILE_WRITES: options.profileWrites }),
     NODE_ENV: "production",
   };
   const entry = options.entry === undefined ? {} : { entry: options.entry };

@@ -3,6 +3,9 @@ import express, { Router, type Express, type Request, type RequestHandler, type 
 import helmet from "helmet";
 import { accountsApi } from "./accounts/accounts-api.ts";
 import { accountsPages } from "./accounts/accounts-pages.tsx";
+import { cacheApi } from "./cache/cache-api.ts";
+import { cacheFigures, type CacheFigures } from "./cache/cache-figures.ts";
+import { cachePages } from "./cache/cache-pages.tsx";
 import { cartApi } from "./cart/cart-api.ts";
 import { cartPages } from "./cart/cart-pages.tsx";
 import type { Config } from "./config.ts";
@@ -28,7 +31,8 @@ import { pageSender, type SendPage } from "./views/send-page.tsx";
 /** One web server. What it shares with the others is in `parts`: it keeps nothing of a user to itself. */
 export function createApp(config: Config, parts: Parts): Express {
   const sendPage = pageSender(config);
-  const profiles = openProfiles(parts.database);
+  const stores = { database: parts.database, profiles: openProfiles(parts, config.profileWrites) };
+  const figures = () => cacheFigures(parts.cache, config);
   const app = express();
   app.disable("x-powered-by");
   // Answers are personal and never stored, so there is nothing to revalidate.
@@ -49,28 +53,35 @@ export function createApp(config: Config, parts: Parts): Express {
       onCommitError: answerUnsaved(sendPage),
     }),
   );
-  app.use("/api", jsonBody, api(parts.database, profiles), notFound, apiErrors);
-  app.use(formBody, pages(config.serverName, parts.database, profiles, sendPage), notFound);
+  app.use("/api", jsonBody, api(stores, figures), notFound, apiErrors);
+  app.use(formBody, pages(config.serverName, stores, figures, sendPage), notFound);
   app.use(errorPages(sendPage));
   return app;
 }
 
-function api(database: Database, profiles: Profiles): Router {
+interface Stores {
+  readonly database: Database;
+  readonly profiles: Profiles;
+}
+
+function api(stores: Stores, figures: () => CacheFigures): Router {
   return Router().use(
-    accountsApi(database),
-    profilesApi(profiles),
-    peopleApi(database, profiles),
+    accountsApi(stores.database),
+    profilesApi(stores.profiles),
+    peopleApi(stores),
+    cacheApi(figures),
     cartApi(),
     preferencesApi(),
   );
 }
 
-function pages(serverName: string, database: Database, profiles: Profiles, sendPage: SendPage): Router {
+function pages(serverName: string, stores: Stores, figures: () => CacheFigures, sendPage: SendPage): Router {
   return Router().use(
     serversPages(serverName, sendPage),
-    accountsPages(database, sendPage),
-    profilesPages(profiles, sendPage),
-    peoplePages(database, profiles, sendPage),
+    accountsPages(stores.database, sendPage),
+    profilesPages(stores.profiles, sendPage),
+    peoplePages(stores, sendPage),
+    cachePages(figures, sendPage),
     cartPages(sendPage),
     preferencesPages(sendPage),
   );

@@ -24,10 +24,11 @@ const webServer = z
     HOST: text("HOST must not be empty.").default("127.0.0.1"),
     DATABASE_URL: databaseUrl,
     DATABASE_POOL_SIZE: wholeNumber("DATABASE_POOL_SIZE", { min: 1, max: 100 }).default(10),
-    STATE_REDIS_URL: z.url({
-      protocol: /^rediss?$/,
-      error: "STATE_REDIS_URL must be a URL like redis://localhost:6379.",
-    }),
+    STATE_REDIS_URL: redisUrl("STATE_REDIS_URL"),
+    CACHE_REDIS_URL: redisUrl("CACHE_REDIS_URL"),
+    PROFILE_WRITES: z
+      .enum(["write-through", "cache-aside"], { error: "PROFILE_WRITES must be write-through or cache-aside." })
+      .default("write-through"),
     SESSION_SECRET: list("SESSION_SECRET must be a secret, or several separated by commas."),
     SESSION_STACK: z
       .enum(["connect-redis", "store", "middleware"], {
@@ -50,6 +51,8 @@ const webServer = z
     databaseUrl: environment.DATABASE_URL,
     databasePoolSize: environment.DATABASE_POOL_SIZE,
     stateRedisUrl: environment.STATE_REDIS_URL,
+    cacheRedisUrl: environment.CACHE_REDIS_URL,
+    profileWrites: environment.PROFILE_WRITES,
     sessionSecrets: environment.SESSION_SECRET,
     sessionStack: environment.SESSION_STACK,
     publicOrigins: environment.PUBLIC_ORIGINS,
@@ -83,6 +86,10 @@ function read<Output>(schema: z.ZodType<Output>, environment: Environment): Outp
   const result = schema.safeParse(environment);
   if (!result.success) throw new ConfigError(result.error.issues.map((issue) => issue.message));
   return result.data;
+}
+
+function redisUrl(name: string) {
+  return z.url({ protocol: /^rediss?$/, error: `${name} must be a URL like redis://localhost:6379.` });
 }
 
 function text(error: string, isValid = (value: string) => value !== "") {

@@ -1,8 +1,9 @@
 import { createServer, type Server } from "node:http";
 import { createApp } from "./app.ts";
+import { openCache } from "./cache/open-cache.ts";
 import { ConfigError, readConfig, type Config } from "./config.ts";
 import { openDatabase } from "./database/connection.ts";
-import { connected, openStateRedis } from "./sessions/state-redis.ts";
+import { connected, openRedis } from "./redis/connection.ts";
 
 const keepAliveMs = 75_000;
 const drainMs = 7_000;
@@ -13,11 +14,14 @@ const connectMs = 2_000;
 async function start(config: Config): Promise<void> {
   const { serverName } = config;
   const database = openDatabase({ url: config.databaseUrl, poolSize: config.databasePoolSize });
-  const stateRedis = openStateRedis(config.stateRedisUrl, (message) => {
+  const report = (message: string) => {
     console.error(`${serverName}: ${message}`);
-  });
+  };
+  const stateRedis = openRedis("state", config.stateRedisUrl, report);
+  const cacheRedis = openRedis("cache", config.cacheRedisUrl, report);
+  const cache = openCache(cacheRedis, report);
   let isStopping = false;
-  const server = createServer(createApp(config, { database, stateRedis, isStopping: () => isStopping }));
+  const server = createServer(createApp(config, { database, stateRedis, cache, isStopping: () => isStopping }));
   // nginx keeps idle connections for 60 s. If this end closed them first, a request could be lost in the race.
   server.keepAliveTimeout = keepAliveMs;
   server.headersTimeout = keepAliveMs + 1_000;
@@ -28,6 +32,8 @@ async function start(config: Config): Promise<void> {
     // Whatever still hangs then is cut off with the process.
     setTimeout(() => process.exit(0), stopMs).unref();
     await drain(server);
+    cache.close();
+    cacheRedis.disconnect();
     stateRedis.disconnect();
     await database.destroy();
     process.exit(0);
@@ -39,7 +45,7 @@ async function start(config: Config): Promise<void> {
     exitWith(`${serverName} cannot listen on ${config.host}:${config.port}: ${error.message}`);
   });
   // Whoever is sent here once this listens must not meet a server that has yet to find its sessions.
-  await connected(stateRedis, connectMs);
+  await Promise.all([connected(stateRedis, connectMs), connected(cacheRedis, connectMs)]);
   server.listen(config.port, config.host, () => {
     console.log(`${serverName} listening on ${addressOf(server)}`);
   });

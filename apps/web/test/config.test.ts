@@ -6,6 +6,7 @@ const complete = {
   PORT: "3001",
   DATABASE_URL: "postgres://localhost/lockstep",
   STATE_REDIS_URL: "redis://localhost:6379",
+  CACHE_REDIS_URL: "redis://localhost:6380",
   SESSION_SECRET: "new, old",
 };
 
@@ -17,6 +18,8 @@ test("what may be left out has a default", () => {
     databaseUrl: "postgres://localhost/lockstep",
     databasePoolSize: 10,
     stateRedisUrl: "redis://localhost:6379",
+    cacheRedisUrl: "redis://localhost:6380",
+    profileWrites: "write-through",
     sessionSecrets: ["new", "old"],
     sessionStack: "middleware",
     publicOrigins: [],
@@ -39,6 +42,8 @@ test.for([
   { DATABASE_URL: "mysql://localhost/lockstep" },
   { DATABASE_POOL_SIZE: "0" },
   { STATE_REDIS_URL: "localhost:6379" },
+  { CACHE_REDIS_URL: "http://localhost:6380" },
+  { PROFILE_WRITES: "write-behind" },
   { SESSION_SECRET: "" },
   { SESSION_SECRET: "new,,old" },
   { SESSION_STACK: "memory" },

@@ -1,12 +1,13 @@
-import { createHmac } from "node:crypto";
+import { createHmac, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import request from "supertest";
 import { afterEach, describe, expect, test } from "vitest";
 import { createApp } from "../src/app.ts";
+import { openCache } from "../src/cache/open-cache.ts";
 import { readConfig } from "../src/config.ts";
 import { openDatabase } from "../src/database/connection.ts";
-import { openStateRedis } from "../src/sessions/state-redis.ts";
+import { openRedis } from "../src/redis/connection.ts";
 
 const secret = "outage-test";
 const signature = createHmac("sha256", secret).update("someone").digest("base64").replace(/=+$/, "");
@@ -44,17 +45,21 @@ function appWithPartsAt(port: number, sessionStack: string) {
     PORT: "0",
     DATABASE_URL: `postgres://127.0.0.1:${port}/lockstep`,
     STATE_REDIS_URL: `redis://127.0.0.1:${port}`,
+    CACHE_REDIS_URL: `redis://127.0.0.1:${port}`,
     SESSION_SECRET: secret,
     SESSION_STACK: sessionStack,
   });
   const reports: string[] = [];
-  const stateRedis = openStateRedis(config.stateRedisUrl, (message) => reports.push(message));
+  const stateRedis = openRedis("state", config.stateRedisUrl, (message) => reports.push(message));
+  const cacheRedis = openRedis("cache", config.cacheRedisUrl, () => undefined);
+  const cache = openCache(cacheRedis, (message) => reports.push(message));
   const database = openDatabase({ url: config.databaseUrl, poolSize: config.databasePoolSize });
   cleanUps.unshift(() => {
-    stateRedis.disconnect();
+    cache.close();
+    for (const redis of [stateRedis, cacheRedis]) redis.disconnect();
     return database.destroy();
   });
-  return { app: createApp(config, { stateRedis, database, isStopping: () => false }), stateRedis, reports };
+  return { app: createApp(config, { stateRedis, cache, database, isStopping: () => false }), stateRedis, reports };
 }
 
 describe.each([
@@ -65,7 +70,10 @@ describe.each([
     const { app } = appWithPartsAt(await findPort(), "middleware");
     await request(app).get("/livez").expect(200);
     const readiness = await request(app).get("/readyz").expect(503);
-    expect(readiness.body).toEqual({ status: "not-ready", parts: { stateRedis: "down", database: "down" } });
+    expect(readiness.body).toEqual({
+      status: "not-ready",
+      parts: { stateRedis: "down", database: "down", cache: "down" },
+    });
     await request(app).get("/assets/lockstep.css").expect(200);
     await request(app)
       .get("/")
@@ -96,6 +104,12 @@ describe.each([
       expect(String(page.headers["set-cookie"])).not.toContain("lockstep.sid");
     },
   );
+});
+
+test("a cache Redis that fails again and again is reported", async () => {
+  const { app, reports } = appWithPartsAt(await closedPort(), "middleware");
+  for (let visit = 0; visit < 6; visit += 1) await request(app).get(`/people/${randomUUID()}`).expect(503);
+  expect(reports).toContain("The cache Redis does not answer: the database is asked instead.");
 });
 
 test("a Redis that cannot be reached is reported once, however often it is tried", async () => {

@@ -3,9 +3,10 @@ import { createSessions } from "@lockstep/session-store";
 import request from "supertest";
 import { afterEach, beforeEach, describe, expect, inject, test, vi } from "vitest";
 import { createApp } from "../src/app.ts";
+import { openCache } from "../src/cache/open-cache.ts";
 import { readConfig } from "../src/config.ts";
 import { openDatabase } from "../src/database/connection.ts";
-import { openStateRedis } from "../src/sessions/state-redis.ts";
+import { openRedis } from "../src/redis/connection.ts";
 
 const secret = "told-test";
 const sessionCookie = { originalMaxAge: 60_000, httpOnly: true, path: "/", sameSite: "lax" };
@@ -17,6 +18,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   vi.restoreAllMocks();
+  server.cache.close();
   server.stateRedis.disconnect();
   await server.database.destroy();
 });
@@ -27,12 +29,14 @@ function start() {
     PORT: "0",
     DATABASE_URL: "postgres://nobody@127.0.0.1:1/none",
     STATE_REDIS_URL: inject("redisUrl"),
+    CACHE_REDIS_URL: inject("redisUrl"),
     SESSION_SECRET: secret,
   });
-  const stateRedis = openStateRedis(config.stateRedisUrl, () => undefined);
+  const stateRedis = openRedis("state", config.stateRedisUrl, () => undefined);
+  const cache = openCache(stateRedis, () => undefined);
   const database = openDatabase({ url: config.databaseUrl, poolSize: 1 });
-  const app = createApp(config, { stateRedis, database, isStopping: () => false });
-  return { app, stateRedis, database };
+  const app = createApp(config, { stateRedis, cache, database, isStopping: () => false });
+  return { app, stateRedis, cache, database };
 }
 
 /** A signed-in session with these contents, and the cookie that names it. */

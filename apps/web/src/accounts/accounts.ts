@@ -64,6 +64,7 @@ export async function createAccount(
   { username, passwordHash, profile }: { username: string; passwordHash: string; profile: NewProfile },
 ): Promise<Account | undefined> {
   // One statement, so that no account is ever without its profile, and no other sign-up comes between check and insert.
+  // It goes past the cache of profiles: the new id is random, so that no server can hold that it has none.
   return database
     .with("account", (query) =>
       query

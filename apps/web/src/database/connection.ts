@@ -3,6 +3,9 @@ import pg from "pg";
 import { RequestError } from "../requests/request-error.ts";
 import type { Database } from "./tables.ts";
 
+/** How long one statement may take. The database itself ends it then; PGlite, in development and tests, does not. */
+const defaultStatementTimeoutMs = 3_000;
+
 /** The database could not be reached or did not answer in time; a statement under way may or may not have run. */
 export class DatabaseUnavailable extends RequestError {
   constructor(cause: unknown) {
@@ -16,7 +19,7 @@ export class DatabaseUnavailable extends RequestError {
  * answer are both bounded, so that a dead database is a {@link DatabaseUnavailable} and not a page that never comes.
  */
 export function openDatabase(options: { url: string; poolSize: number; statementTimeoutMs?: number }): Database {
-  const { url, poolSize, statementTimeoutMs = 3_000 } = options;
+  const { url, poolSize, statementTimeoutMs = defaultStatementTimeoutMs } = options;
   const pool = new pg.Pool({
     connectionString: url,
     max: poolSize,
@@ -28,6 +31,24 @@ export function openDatabase(options: { url: string; poolSize: number; statement
   // The pool replaces an idle connection that broke; without a listener the event would end the process.
   pool.on("error", () => undefined);
   return new Kysely({ dialect: new PostgresDialect({ pool: tellOutages(pool) }) });
+}
+
+/**
+ * Runs one statement that must have happened by a deadline, on the clock of `performance.now()`, or never. It begins only
+ * while the database's own statement timeout ends before that. So neither a long wait for a connection nor one for a lock
+ * makes it late; only the network may, by holding it back on its way.
+ *
+ * @throws {DatabaseUnavailable} if there was no connection in time: it has not run
+ */
+export function withinDeadline<T>(
+  database: Database,
+  deadline: number,
+  statement: (connection: Database) => Promise<T>,
+): Promise<T> {
+  return database.connection().execute((connection) => {
+    if (performance.now() + defaultStatementTimeoutMs <= deadline) return statement(connection);
+    throw new DatabaseUnavailable(new Error("There was no connection in time for a statement to meet its deadline."));
+  });
 }
 
 function tellOutages(pool: pg.Pool): PostgresPool {

@@ -1,3 +1,4 @@
+import type { Cache } from "@lockstep/cache";
 import { Router } from "express";
 import { sql } from "kysely";
 import type { Redis } from "ioredis";
@@ -9,15 +10,17 @@ const deadlineMs = 2_000;
 export interface Parts {
   readonly database: Database;
   readonly stateRedis: Redis;
+  readonly cache: Cache;
   /** True from the moment the server has been asked to stop. */
   readonly isStopping: () => boolean;
 }
 
 /**
- * `GET /livez`: the process runs. `GET /readyz`: it can answer requests, because the state Redis and the database do.
- * Both need no session, so they answer while Redis is down.
+ * `GET /livez`: the process runs. `GET /readyz`: it can answer requests, because the state Redis and the database do. It
+ * tells of the cache too, without which pages come from the database. Both need no session, so they answer while Redis
+ * is down.
  */
-export function health({ database, stateRedis, isStopping }: Parts): Router {
+export function health({ database, stateRedis, cache, isStopping }: Parts): Router {
   const router = Router();
   router.get("/livez", (_req, res) => {
     res.json({ status: "alive" });
@@ -28,14 +31,16 @@ export function health({ database, stateRedis, isStopping }: Parts): Router {
       res.status(503).json({ status: "stopping" });
       return;
     }
-    const [stateRedisAnswers, databaseAnswers] = await Promise.all([
+    const [stateRedisAnswers, databaseAnswers, cacheAnswers] = await Promise.all([
       answers(stateRedis.ping()),
       answers(sql`select 1`.execute(database)),
+      answers(cache.ready()),
     ]);
     const isReady = stateRedisAnswers && databaseAnswers;
+    const parts = { stateRedis: stateRedisAnswers, database: databaseAnswers, cache: cacheAnswers };
     res.status(isReady ? 200 : 503).json({
       status: isReady ? "ready" : "not-ready",
-      parts: { stateRedis: stateRedisAnswers ? "up" : "down", database: databaseAnswers ? "up" : "down" },
+      parts: Object.fromEntries(Object.entries(parts).map(([part, isUp]) => [part, isUp ? "up" : "down"])),
     });
   });
 

@@ -1,7 +1,9 @@
+import type { Response } from "express";
 import { sql } from "kysely";
 import type { Database } from "../database/tables.ts";
 import type { Profile } from "../profiles/profile.ts";
 import type { Profiles } from "../profiles/profiles.ts";
+import { toldLookupMany } from "../profiles/told-lookup.ts";
 import type { PeopleQuery } from "./people-query.ts";
 
 const pageSize = 24;
@@ -13,10 +15,17 @@ export interface Page<Person> {
   readonly next: PeopleQuery | undefined;
 }
 
-/** A page of the directory. The database says only who is on it; their profiles are read by id, like all profiles. */
-export async function readPage(database: Database, profiles: Profiles, query: PeopleQuery): Promise<Page<Profile>> {
-  const page = pageOf(await findIds(database, query), query);
-  const people = await profiles.getMany(page.people);
+/**
+ * A page of the directory. The database says only who is on it; their profiles are read by id, like all profiles, and the
+ * answer tells where they were.
+ */
+export async function readPage(
+  parts: { database: Database; profiles: Profiles },
+  query: PeopleQuery,
+  res: Response,
+): Promise<Page<Profile>> {
+  const page = pageOf(await findIds(parts.database, query), query);
+  const people = await toldLookupMany(parts.profiles, page.people, res);
   return { ...page, people: people.filter((profile) => profile !== undefined) };
 }
 

@@ -7,11 +7,11 @@ import { checkPeopleQuery, peoplePath } from "./people-query.ts";
 import { personAt } from "./person-at.ts";
 
 /** `GET /people`: a page of the directory. `GET /people/:id`: one person. */
-export function peopleApi(database: Database, profiles: Profiles): Router {
+export function peopleApi(parts: { database: Database; profiles: Profiles }): Router {
   const router = Router();
 
   router.get("/people", async (req, res) => {
-    const { people, previous, next } = await readPage(database, profiles, requireValid(checkPeopleQuery(req.query)));
+    const { people, previous, next } = await readPage(parts, requireValid(checkPeopleQuery(req.query)), res);
     res.json({
       people,
       previous: previous && `/api${peoplePath(previous)}`,
@@ -20,7 +20,7 @@ export function peopleApi(database: Database, profiles: Profiles): Router {
   });
 
   router.get("/people/:id", async (req, res) => {
-    res.json(await personAt(profiles, req, res));
+    res.json(await personAt(parts.profiles, req, res));
   });
 
   return router;

@@ -10,13 +10,13 @@ import { checkPeopleQuery } from "./people-query.ts";
 import { personAt } from "./person-at.ts";
 
 /** The directory, page by page or searched, and each person in it. */
-export function peoplePages(database: Database, profiles: Profiles, sendPage: SendPage): Router {
+export function peoplePages(parts: { database: Database; profiles: Profiles }, sendPage: SendPage): Router {
   const router = Router();
 
   router.get("/people", async (req, res) => {
     const query = checkPeopleQuery(req.query);
     if (query.valid) {
-      const page = await readPage(database, profiles, query.value);
+      const page = await readPage(parts, query.value, res);
       const content = <PeoplePage {...page} q={query.value.q} userId={req.session.userId} />;
       sendPage(req, res, { title: "People", content });
       return;
@@ -26,7 +26,7 @@ export function peoplePages(database: Database, profiles: Profiles, sendPage: Se
   });
 
   router.get("/people/:id", async (req, res) => {
-    const profile = await personAt(profiles, req, res);
+    const profile = await personAt(parts.profiles, req, res);
     const isOwn = profile.id === req.session.userId;
     const content = <ProfilePage profile={profile} eyebrow={<a href="/people">People</a>} isOwn={isOwn} />;
     sendPage(req, res, { title: profile.name, content });

@@ -1,4 +1,5 @@
 import { sql } from "kysely";
+import { withinDeadline } from "../database/connection.ts";
 import type { Database } from "../database/tables.ts";
 import type { Profile, ProfileChanges } from "./profile.ts";
 
@@ -15,20 +16,21 @@ export async function loadProfiles(database: Database, ids: readonly string[]): 
 }
 
 /**
- * Changes a profile in the database and returns what it is now; undefined if it is not there. It is one statement, so
- * that the database's statement timeout bounds all of it.
+ * Changes a profile in the database, by a deadline on the clock of `performance.now()`, and returns what it is now;
+ * undefined if it is not there.
  */
 export async function storeChanges(
   database: Database,
-  id: string,
-  changes: ProfileChanges,
+  { id, changes, deadline }: { id: string; changes: ProfileChanges; deadline: number },
 ): Promise<Profile | undefined> {
-  const row = await database
-    .updateTable("profiles")
-    .set({ ...changes, updated_at: sql<Date>`now()` })
-    .where("id", "=", id)
-    .returning(columns)
-    .executeTakeFirst();
+  const row = await withinDeadline(database, deadline, (connection) =>
+    connection
+      .updateTable("profiles")
+      .set({ ...changes, updated_at: sql<Date>`now()` })
+      .where("id", "=", id)
+      .returning(columns)
+      .executeTakeFirst(),
+  );
   return row && profileOf(row);
 }
 

@@ -3,6 +3,7 @@ import { requireValid } from "../requests/validation.ts";
 import { signedIn } from "../sessions/signed-in.ts";
 import { changeCurrentProfile, currentProfile } from "./current-profile.ts";
 import type { Profiles } from "./profiles.ts";
+import { tellSources } from "./told-lookup.ts";
 
 /** `GET /me`, `GET` and `PATCH /profile`: one's own. */
 export function profilesApi(profiles: Profiles): Router {
@@ -20,6 +21,7 @@ export function profilesApi(profiles: Profiles): Router {
 
   router.patch("/profile", async (req, res) => {
     const profile = requireValid(await changeCurrentProfile(profiles, req));
+    tellSources(res, [{ from: "database" }]);
     res.json({ username: signedIn(req).username, ...profile });
   });
 

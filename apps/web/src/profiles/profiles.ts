@@ -1,27 +1,68 @@
+import { type Cache, CacheError, type WritePolicy } from "@lockstep/cache";
 import type { Database } from "../database/tables.ts";
-import type { Profile, ProfileChanges } from "./profile.ts";
+import { outcomeUnknown, RequestError } from "../requests/request-error.ts";
 import { loadProfiles, storeChanges } from "./profile-rows.ts";
+import type { Profile, ProfileChanges } from "./profile.ts";
+
+/** How long a profile stays in Redis unless it is changed: here, or by who goes past this app and can wait so long. */
+const ttlMs = 10 * 60 * 1_000;
+
+/** A profile, undefined if there is none, and where it was. */
+export interface FoundProfile {
+  readonly value: Profile | undefined;
+  readonly from: "redis" | "database";
+}
 
 /** All profiles, by id: the one way to read and to change them. */
 export interface Profiles {
-  /** One profile, undefined if there is none, and where it was read. */
-  lookup(id: string): Promise<{ value: Profile | undefined; from: "database" }>;
+  lookup(id: string): Promise<FoundProfile>;
   /** Many profiles in one go, in the order of their ids. */
-  getMany(ids: readonly string[]): Promise<(Profile | undefined)[]>;
-  /** Changes a profile and returns what it is now; undefined if there is none. */
+  lookupMany(ids: readonly string[]): Promise<FoundProfile[]>;
+  /**
+   * Changes a profile and returns what it is now, undefined if there is none; no server shows the old one after that.
+   * @throws {RequestError} 503 if the change was not made, or if nobody knows whether it was
+   */
   update(id: string, changes: ProfileChanges): Promise<Profile | undefined>;
 }
 
-export function openProfiles(database: Database): Profiles {
-  return {
-    async lookup(id) {
-      const found = await loadProfiles(database, [id]);
-      return { value: found.get(id), from: "database" };
-    },
-    async getMany(ids) {
-      const found = await loadProfiles(database, ids);
-      return ids.map((id) => found.get(id));
-    },
-    update: (id, changes) => storeChanges(database, id, changes),
+/** The profiles in the database, read through the cache. */
+export function openProfiles(parts: { database: Database; cache: Cache }, writePolicy: WritePolicy): Profiles {
+  const { database, cache } = parts;
+  const profiles = cache.collection<Profile>("profile", {
+    loadMany: (ids) => loadProfiles(database, ids),
+    ttlMs,
+    writePolicy,
+  });
+  const lookup = async (id: string): Promise<FoundProfile> => {
+    const { value, from } = await profiles.lookup(id);
+    return { value, from: from === "source" ? "database" : from };
   };
+  return {
+    lookup,
+    // Asked for in one tick, they share one trip to Redis and one query.
+    lookupMany: (ids) => Promise.all(ids.map(lookup)),
+    async update(id, changes) {
+      try {
+        return await profiles.update(id, ({ deadline }) => storeChanges(database, { id, changes, deadline }));
+      } catch (error) {
+        throw failureOf(error);
+      }
+    },
+  };
+}
+
+/** Whoever changed something must know when it may have happened all the same. */
+function failureOf(cause: unknown): unknown {
+  if (!(cause instanceof CacheError)) return cause;
+  switch (cause.code) {
+    case "OUTCOME_UNKNOWN":
+      return outcomeUnknown(cause);
+    case "UNAVAILABLE":
+    case "UNSAFE_REDIS": {
+      const message = "Nothing was changed: the servers cannot be told of a change right now. Try again in a moment.";
+      return new RequestError(503, "cache-unavailable", message, { cause });
+    }
+    default:
+      return cause;
+  }
 }

@@ -1,4 +1,5 @@
 type Code =
+  | "cache-unavailable"
   | "cross-site"
   | "database-unavailable"
   | "invalid-input"
@@ -28,4 +29,10 @@ export class RequestError extends Error {
     this.code = code;
     this.fields = fields;
   }
+}
+
+/** The answer to a change that may or may not have been made. */
+export function outcomeUnknown(cause: unknown): RequestError {
+  const message = "It is not known whether your change was stored. Look before you try again.";
+  return new RequestError(503, "outcome-unknown", message, { cause });
 }

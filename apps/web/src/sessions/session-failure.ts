@@ -1,5 +1,5 @@
 import { SessionStoreError } from "@lockstep/session-store";
-import { RequestError } from "../requests/request-error.ts";
+import { outcomeUnknown, RequestError } from "../requests/request-error.ts";
 
 /**
  * What a client is told when its session could not be loaded, started, stored or ended. Whoever changed something must
@@ -7,10 +7,7 @@ import { RequestError } from "../requests/request-error.ts";
  */
 export function sessionFailure(cause: unknown): Error {
   const isUnknown = cause instanceof SessionStoreError && cause.code === "OUTCOME_UNKNOWN";
-  if (isUnknown) {
-    const message = "It is not known whether your change was stored. Look before you try again.";
-    return new RequestError(503, "outcome-unknown", message, { cause });
-  }
+  if (isUnknown) return outcomeUnknown(cause);
   if (cause instanceof SessionStoreError && cause.code === "TOO_LARGE") {
     // Each change was small enough for itself; together with what others added at the same moment it is not.
     return new RequestError(413, "session-full", "There is no room left for this. Remove something first.", { cause });

@@ -7,7 +7,7 @@ import { sessionCookie } from "./session-stack.ts";
 import { sessionFailure } from "./session-failure.ts";
 
 declare module "express-session" {
-  /** What a signed-in session holds. The profile is not in it: it is read from the database. */
+  /** What a signed-in session holds. The profile is not in it: it is read by its id. */
   interface SessionData {
     userId: string;
     username: string;

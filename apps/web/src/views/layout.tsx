@@ -8,6 +8,8 @@ interface LayoutProps {
   readonly serverName: string;
   readonly sessionStack: string;
   readonly hops: readonly string[];
+  /** Where the profiles on the page were, if there are any. */
+  readonly readFrom: string | undefined;
   readonly username: string | undefined;
   readonly appearance: Appearance;
   readonly changedOn: string | undefined;
@@ -30,7 +32,7 @@ export function Layout(props: LayoutProps) {
         <a class="skip" href="#content">
           Skip to content
         </a>
-        <ServerBadge serverName={serverName} hops={hops} />
+        <ServerBadge serverName={serverName} hops={hops} readFrom={props.readFrom} />
         <header class="masthead">
           <a class="wordmark" href="/">
             Lockstep
@@ -55,6 +57,7 @@ export function Layout(props: LayoutProps) {
 function Navigation({ path, username }: { path: string; username: string | undefined }) {
   const links = {
     "/people": "People",
+    "/cache": "Cache",
     ...(username === undefined
       ? { "/sign-in": "Sign in", "/sign-up": "Sign up" }
       : { "/profile": "Profile", "/cart": "Cart", "/preferences": "Preferences" }),

@@ -28,6 +28,7 @@ export function pageSender({ serverName, sessionStack }: { serverName: string; s
         serverName={serverName}
         sessionStack={sessionStack}
         hops={recordHop(req, res, serverName)}
+        readFrom={res.get("X-Cache")}
         username={session?.username}
         appearance={appearanceOf(session?.preferences)}
         changedOn={isServerName(changedOn) ? changedOn : undefined}

@@ -1,11 +1,22 @@
 const colours = 6;
 
-/** Which server answered, in its own colour, and the browser's last hops, oldest first. */
-export function ServerBadge({ serverName, hops }: { serverName: string; hops: readonly string[] }) {
+interface ServerBadgeProps {
+  readonly serverName: string;
+  readonly hops: readonly string[];
+  readonly readFrom: string | undefined;
+}
+
+/** Which server answered, in its own colour, where the profiles it shows were, and the last hops, oldest first. */
+export function ServerBadge({ serverName, hops, readFrom }: ServerBadgeProps) {
   return (
     <aside class="badge" data-server={colourOf(serverName)} aria-label="Server">
       <p class="answered">
         Answered by <strong>{serverName}</strong>
+        {readFrom !== undefined && (
+          <a class="read-from" href="/cache" title="What the cache does">
+            from {readFrom}
+          </a>
+        )}
       </p>
       <ol class="hops" aria-label="Last hops, oldest first">
         {hops.map((hop, position) => (

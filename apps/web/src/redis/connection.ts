@@ -1,11 +1,14 @@
 import { Redis } from "ioredis";
 
+/** A Redis by its role: sessions, which are nowhere else, or copies of what the database holds. */
+type Role = "state" | "cache";
+
 /**
- * Opens the connection to the state Redis. It reconnects for ever, but no command waits for that: without a connection
- * a command fails at once, and with a silent one after a second, so that an outage is an error page and not a hanging one.
+ * Opens a connection to a Redis. It reconnects for ever, but no command waits for that: without a connection a command
+ * fails at once, and with a silent one after a second, so that an outage is an error page and not a hanging one.
  * `report` hears when Redis is lost and when it is back, once each.
  */
-export function openStateRedis(url: string, report: (message: string) => void): Redis {
+export function openRedis(role: Role, url: string, report: (message: string) => void): Redis {
   const client = new Redis(url, {
     protocol: 2,
     connectTimeout: 1_000,
@@ -18,7 +21,7 @@ export function openStateRedis(url: string, report: (message: string) => void): 
     autoResendUnfulfilledCommands: false,
     retryStrategy: (attempt) => Math.min(attempt * 50, 1_000),
   });
-  reportChanges(client, report);
+  reportChanges(client, role, report);
   return client;
 }
 
@@ -33,14 +36,14 @@ export function connected(client: Redis, withinMs: number): Promise<void> {
   });
 }
 
-function reportChanges(client: Redis, report: (message: string) => void): void {
+function reportChanges(client: Redis, role: Role, report: (message: string) => void): void {
   let isReachable = true;
   client.on("error", (error) => {
-    if (isReachable) report(`The state Redis cannot be reached: ${error.message}`);
+    if (isReachable) report(`The ${role} Redis cannot be reached: ${error.message}`);
     isReachable = false;
   });
   client.on("ready", () => {
-    if (!isReachable) report("The state Redis is reachable again.");
+    if (!isReachable) report(`The ${role} Redis is reachable again.`);
     isReachable = true;
   });
 }

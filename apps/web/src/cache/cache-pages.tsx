@@ -1,0 +1,15 @@
+import { Router } from "express";
+import { CachePage } from "../views/cache-page.tsx";
+import type { SendPage } from "../views/send-page.tsx";
+import type { CacheFigures } from "./cache-figures.ts";
+
+/** What the cache has done on the server that answers. */
+export function cachePages(figures: () => CacheFigures, sendPage: SendPage): Router {
+  const router = Router();
+
+  router.get("/cache", (req, res) => {
+    sendPage(req, res, { title: "Cache", content: <CachePage {...figures()} /> });
+  });
+
+  return router;
+}

@@ -1,0 +1,32 @@
+import { type Cache, type CacheEvent, createCache } from "@lockstep/cache";
+import type { Redis } from "ioredis";
+import { reasonsOf } from "../reasons.ts";
+
+/** Opens the cache that all servers share. `report` hears what no request shows. */
+export function openCache(client: Redis, report: (message: string) => void): Cache {
+  return createCache({
+    client,
+    name: "lockstep",
+    onEvent: (event) => {
+      const sentence = sentenceOf(event);
+      if (sentence !== undefined) report(sentence);
+    },
+  });
+}
+
+function sentenceOf(event: CacheEvent): string | undefined {
+  switch (event.type) {
+    case "breaker":
+      if (event.state === "open") return "The cache Redis does not answer: the database is asked instead.";
+      return event.state === "closed" ? "The cache Redis answers again." : undefined;
+    case "unsafe-redis":
+      return `Nothing is cached, and profiles cannot be changed. ${event.error.message}`;
+    case "sweep-failed":
+      return `The marks of servers that died were not cleared away: ${reasonsOf(event.error)}`;
+    case "outcome-unknown":
+      // Logged with the request that it failed.
+      return undefined;
+    default:
+      return `The cache of the collection "${event.collection}" tells: ${event.type}. ${reasonsOf(event.error ?? "")}`.trim();
+  }
+}

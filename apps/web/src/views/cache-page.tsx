@@ -1,0 +1,162 @@
+import type { CollectionCounts, Latency } from "@lockstep/cache";
+import type { CacheFigures, CollectionFigures } from "../cache/cache-figures.ts";
+
+const groups = ["Reads", "Loads from the database", "Changes"] as const;
+
+interface Meaning {
+  readonly group: (typeof groups)[number];
+  readonly label: string;
+  readonly meaning: string;
+}
+
+const meanings: Readonly<Record<keyof CollectionCounts, Meaning>> = {
+  hits: { group: "Reads", label: "Hits", meaning: "Answered by an entry in Redis." },
+  missingHits: { group: "Reads", label: "Known missing", meaning: "Those hits that said: there is no such value." },
+  misses: { group: "Reads", label: "Misses", meaning: "No entry: this server loaded the value, to store it for all." },
+  coalesced: {
+    group: "Reads",
+    label: "Shared",
+    meaning: "Came while the same was about to be asked, and got its answer.",
+  },
+  waited: { group: "Reads", label: "Waited", meaning: "Another request or server was loading the value already." },
+  uncached: {
+    group: "Reads",
+    label: "Past the cache",
+    meaning: "From the database, because a change was under way or Redis had just started.",
+  },
+  withoutRedis: { group: "Reads", label: "Without Redis", meaning: "From the database, because Redis did not answer." },
+  loads: { group: "Loads from the database", label: "Loaded", meaning: "Values that the database gave." },
+  fills: { group: "Loads from the database", label: "Stored", meaning: "Loaded values that were put into Redis." },
+  refusedFills: {
+    group: "Loads from the database",
+    label: "Refused",
+    meaning: "Not stored: a change had begun since the load did, so that the value could be old.",
+  },
+  failedLoads: {
+    group: "Loads from the database",
+    label: "Failed",
+    meaning: "The database did not answer, or not in time.",
+  },
+  tooLarge: { group: "Loads from the database", label: "Too large", meaning: "Served, but not stored." },
+  updates: { group: "Changes", label: "Made", meaning: "Every server showed the new value once they were done." },
+  refusedUpdates: { group: "Changes", label: "Refused", meaning: "Not begun, because Redis did not answer." },
+  unknownOutcomes: {
+    group: "Changes",
+    label: "Unknown",
+    meaning: "The database did not say in time whether it was done.",
+  },
+  invalidations: {
+    group: "Changes",
+    label: "Invalidated",
+    meaning: "Entries dropped because the database had changed.",
+  },
+  proceeded: {
+    group: "Changes",
+    label: "Made without Redis",
+    meaning: "Only if the app allows that; this one does not.",
+  },
+};
+
+/** What the cache has done on the server that answers, each count with what it means. */
+export function CachePage({ server, profileWrites, collections }: CacheFigures) {
+  return (
+    <>
+      <p class="eyebrow">Counts of {server} since it started</p>
+      <h1>Cache</h1>
+      <p class="lead">
+        Each server asks Redis for a profile first and the database only if Redis has none. What one server has loaded,
+        all of them have. Reload to see another server’s counts.
+      </p>
+      <p>
+        <code>PROFILE_WRITES={profileWrites}</code>: {policies[profileWrites]}
+      </p>
+      {collections.map((collection) => (
+        <Collection {...collection} />
+      ))}
+    </>
+  );
+}
+
+const policies: Readonly<Record<CacheFigures["profileWrites"], string>> = {
+  "write-through": "a change is put into Redis as soon as the database has it.",
+  "cache-aside": "a change removes the entry in Redis, and the next read loads it.",
+};
+
+function Collection({ type, hitRate, counts, latency }: CollectionFigures) {
+  const names = Object.keys(meanings) as (keyof CollectionCounts)[];
+  return (
+    <section aria-label={`Collection ${type}`}>
+      <h2>
+        Collection <em>{type}</em>
+      </h2>
+      <p class="lead">
+        {hitRate === null ? (
+          "Nothing has been read yet."
+        ) : (
+          <>
+            <strong>{percent(hitRate)}</strong> of its reads were hits.
+          </>
+        )}
+      </p>
+      <Times latency={latency} />
+      {groups.map((group) => (
+        <>
+          <h3>{group}</h3>
+          <dl class="counts">
+            {names
+              .filter((name) => meanings[name].group === group)
+              .map((name) => (
+                <div>
+                  <dt>{meanings[name].label}</dt>
+                  <dd class="number" data-count={name}>
+                    {counts[name].toLocaleString("en")}
+                  </dd>
+                  <dd class="meaning">{meanings[name].meaning}</dd>
+                </div>
+              ))}
+          </dl>
+        </>
+      ))}
+    </section>
+  );
+}
+
+function Times({ latency }: { latency: CollectionFigures["latency"] }) {
+  return (
+    <>
+      <h3>How long a trip takes</h3>
+      <table class="times">
+        <thead>
+          <tr>
+            <th scope="col">to</th>
+            <th scope="col">trips</th>
+            <th scope="col">median</th>
+            <th scope="col">99 % within</th>
+          </tr>
+        </thead>
+        <tbody>
+          <TimesRow tier="Redis" {...latency.redis} />
+          <TimesRow tier="database" {...latency.database} />
+        </tbody>
+      </table>
+      <p class="hint">One trip may serve many reads: those of a page of people are one.</p>
+    </>
+  );
+}
+
+function TimesRow({ tier, count, p50Ms, p99Ms }: Latency & { tier: string }) {
+  const time = (ms: number) => (count === 0 ? "–" : `${ms.toFixed(1)} ms`);
+  return (
+    <tr>
+      <th scope="row">{tier}</th>
+      <td>{count.toLocaleString("en")}</td>
+      <td>{time(p50Ms)}</td>
+      <td>{time(p99Ms)}</td>
+    </tr>
+  );
+}
+
+/** Rounded down, so that only all is 100 %. */
+function percent(part: number): string {
+  return `${(Math.floor(part * 1_000) / 10).toFixed(1)} %`;
+}
