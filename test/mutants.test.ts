@@ -9,12 +9,22 @@ import {
   slowedServer,
 } from "./harness/anomalies.ts";
 import { buildMutant, type Mutation } from "./harness/mutant.ts";
-import { startSharedDatabase, startStack } from "./harness/stack.ts";
+import { type ProfileWrites, startSharedDatabase, startStack } from "./harness/stack.ts";
+import { staleProfile } from "./harness/stale-profile.ts";
 
-const mutants: readonly { anomaly: Anomaly; rule: string; mutation: Mutation }[] = [
+interface Mutant {
+  readonly anomaly: Anomaly;
+  readonly rule: string;
+  readonly of: "cache" | "session-store";
+  readonly profileWrites?: ProfileWrites;
+  readonly mutation: Mutation;
+}
+
+const mutants: readonly Mutant[] = [
   {
     anomaly: lostUpdate,
     rule: "a changed record is never overwritten unseen (S1)",
+    of: "session-store",
     mutation: {
       name: "lost-update",
       file: "lua/commit.lua",
@@ -25,6 +35,7 @@ const mutants: readonly { anomaly: Anomaly; rule: string; mutation: Mutation }[]
   {
     anomaly: cart,
     rule: "both appended: both stay (S2)",
+    of: "session-store",
     mutation: {
       name: "cart",
       file: "src/merge.ts",
@@ -35,6 +46,7 @@ const mutants: readonly { anomaly: Anomaly; rule: string; mutation: Mutation }[]
   {
     anomaly: revival,
     rule: "a record that is gone is never written again (S3)",
+    of: "session-store",
     mutation: {
       name: "revival",
       file: "lua/commit.lua",
@@ -45,6 +57,7 @@ const mutants: readonly { anomaly: Anomaly; rule: string; mutation: Mutation }[]
   {
     anomaly: redirectRace,
     rule: "headers wait for the commit (S4)",
+    of: "session-store",
     mutation: {
       name: "redirect-race",
       file: "src/request-session.ts",
@@ -57,11 +70,37 @@ const mutants: readonly { anomaly: Anomaly; rule: string; mutation: Mutation }[]
   {
     anomaly: failedSave,
     rule: "a failed commit replaces the handler's answer (S4)",
+    of: "session-store",
     mutation: {
       name: "failed-save",
       file: "src/response-gate.ts",
       cut: "this.#refuse(error);",
       instead: "this.#release(drain);",
+    },
+  },
+  {
+    anomaly: staleProfile,
+    rule: "a write that begins drops the entry (C4)",
+    of: "cache",
+    profileWrites: "cache-aside",
+    mutation: {
+      name: "stale-profile",
+      file: "lua/begin.lua",
+      cut: 'redis.call("DEL", KEYS[1])\n',
+      instead: "",
+    },
+  },
+  {
+    anomaly: staleProfile,
+    rule: "an update marks its entry as pending before it writes (F9)",
+    of: "cache",
+    profileWrites: "write-through",
+    mutation: {
+      name: "unmarked-update",
+      file: "src/collection.ts",
+      cut: "return this.#writer.update(this.#keysOf(id), write);",
+      instead: `const context = { deadline: performance.now() + 4_000, signal: new AbortController().signal };
+    return write(context) as Promise<Readonly<T> | undefined>;`,
     },
   },
 ];
@@ -72,13 +111,14 @@ beforeAll(async () => {
 });
 afterAll(() => database.stop());
 
-for (const { anomaly, rule, mutation } of mutants) {
+for (const { anomaly, rule, of, profileWrites, mutation } of mutants) {
   test(`${mutation.name} is seen happening once this rule is taken out: ${rule}`, async () => {
     const stack = await startStack({
       sessionStack: "middleware",
+      ...(profileWrites && { profileWrites }),
       databaseUrl: database.url,
       proxied: [slowedServer],
-      entry: await buildMutant(mutation),
+      entry: await buildMutant(of, mutation),
     });
     try {
       const { violations, detail } = await anomaly(stack);

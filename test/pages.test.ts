@@ -4,6 +4,7 @@ import { type Browser, type BrowserContext, type BrowserContextOptions, chromium
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { findChromium } from "../infra/local/prerequisites.mjs";
 import { demoAccount } from "./harness/client.ts";
+import { eventually } from "./harness/eventually.ts";
 import { repository, type Stack, startSharedDatabase, startStack } from "./harness/stack.ts";
 
 const screenshots = join(repository, ".lockstep/report/screenshots");
@@ -186,6 +187,27 @@ describe.each(["with", "without"])("in a browser %s JavaScript", (scripts) => {
     });
   });
 
+  test("someone sees that a profile came from Redis, and how often that happens", async () => {
+    await inWindow({ javaScriptEnabled }, async (page) => {
+      await signIn(page);
+      const isFromRedis = async () => {
+        await page.goto("/profile");
+        return page.getByRole("link", { name: "from redis" }).isVisible();
+      };
+      await eventually("the profile is read from Redis", isFromRedis, { withinMs: 20_000 });
+      await page.getByRole("link", { name: "from redis" }).click();
+      await page.getByRole("heading", { name: "Cache" }).waitFor();
+      const counted = new Map<string, number>();
+      for (let server = 0; server < 3; server += 1) {
+        await page.reload();
+        expect(await page.getByText("since it started").textContent()).toContain(await answeredBy(page));
+        counted.set(await answeredBy(page), Number(await page.locator("[data-count=hits]").textContent()));
+      }
+      expect(counted.size).toBe(3);
+      expect(Math.max(...counted.values())).toBeGreaterThan(0);
+    });
+  });
+
   test("a form that is not right comes back with what was typed and what to change", async () => {
     await inWindow({ javaScriptEnabled }, async (page) => {
       await page.goto("/sign-up");
@@ -216,7 +238,7 @@ describe.each(["desktop", "mobile"] as const)("on a %s screen", (screen) => {
         await page.goto(path);
         await look(path === "/" ? "home" : path.slice(1).replaceAll("/", "-"));
       };
-      for (const path of ["/", "/people", "/sign-in", "/sign-up", "/no-such-page"]) await visit(path);
+      for (const path of ["/", "/people", "/cache", "/sign-in", "/sign-up", "/no-such-page"]) await visit(path);
       await page.goto("/people?q=zoe+brien");
       await page.getByRole("link", { name: "Zoë O’Brien" }).click();
       await page.getByRole("heading", { name: "Zoë O’Brien" }).waitFor();

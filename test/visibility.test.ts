@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Answer, Client, demoAccount, sessionCookiesOf, signedInClient } from "./harness/client.ts";
 import { eventually } from "./harness/eventually.ts";
-import { sessionStacks, type Stack, startSharedDatabase, startStack } from "./harness/stack.ts";
+import { profileWrites, sessionStacks, type Stack, startSharedDatabase, startStack } from "./harness/stack.ts";
+import { staleProfile, untilCached } from "./harness/stale-profile.ts";
 
 let database: Awaited<ReturnType<typeof startSharedDatabase>>;
 beforeAll(async () => {
@@ -209,5 +210,34 @@ describe.each(sessionStacks)("five servers on %s", (sessionStack) => {
     const names = new Set<string | undefined>();
     for (let turn = 0; turn < 5; turn += 1) names.add((await client.request("GET", `${stack.nginx}/api/me`)).servedBy);
     expect([...names].sort()).toEqual(["web-1", "web-2", "web-3", "web-4", "web-5"]);
+  });
+});
+
+describe.each(profileWrites)("three servers with profiles in the cache, %s", (profileWrites) => {
+  let stack: Stack;
+  beforeAll(async () => {
+    stack = await startStack({ sessionStack: "middleware", profileWrites, databaseUrl: database.url });
+  });
+  afterAll(() => stack.stop());
+
+  test("no profile, card or page that a server shows after an update is from before it", async () => {
+    const { attempts, violations, detail } = await staleProfile(stack);
+    expect(attempts).toBeGreaterThan(0);
+    expect(violations, detail).toBe(0);
+  });
+
+  test("the first to read after an update finds the profile where the policy left it, the next in Redis", async () => {
+    const client = await signedInClient(stack.server(1));
+    await untilCached(stack, client);
+    const changed = await client.request("PATCH", `${stack.server(1)}/api/profile`, { json: { bio: profileWrites } });
+    expect(changed.headers["x-cache"]).toBe("database");
+    const answers = [];
+    for (const number of [2, 3, 1]) answers.push(await client.request("GET", `${stack.server(number)}/api/profile`));
+    for (const { body } of answers) expect(body).toMatchObject({ bio: profileWrites });
+    expect(answers.map(({ headers }) => headers["x-cache"])).toEqual([
+      profileWrites === "write-through" ? "redis" : "database",
+      "redis",
+      "redis",
+    ]);
   });
 });

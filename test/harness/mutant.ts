@@ -13,17 +13,17 @@ export interface Mutation {
 }
 
 /**
- * Builds the reference app on a session-store without one of its rules, in .lockstep/mutants.
+ * Builds the reference app on a copy of a package without one of its rules, in .lockstep/mutants.
  *
  * The copy of the app finds the mutant in the nearest node_modules, and everything else in the repository's.
  *
  * @returns the program to start
  * @throws {Error} unless the mutation applies
  */
-export async function buildMutant(mutation: Mutation): Promise<string> {
+export async function buildMutant(name: string, mutation: Mutation): Promise<string> {
   const directory = join(repository, ".lockstep/mutants", mutation.name);
   await rm(directory, { recursive: true, force: true });
-  await buildCopy("session-store", join(directory, "node_modules/@lockstep"), mutation);
+  await buildCopy(name, join(directory, "node_modules/@lockstep"), mutation);
   await cp(join(repository, "apps/web/dist"), join(directory, "apps/web/dist"), { recursive: true });
   return join(directory, "apps/web/dist/main.js");
 }
