@@ -73,16 +73,25 @@ export class Entries {
     { tokenLifeMs, pendingMs }: { tokenLifeMs: number; pendingMs: number },
   ): { items: readonly T[]; replies: Promise<readonly ReadReply[]> }[] {
     const epochAge = this.#epochAge(pendingMs);
-    return this.#groups(items, ({ keys }) => keys.entry).map((group) => ({
-      items: group,
-      replies: this.#trusted(
-        readEntries(
-          this.#commands,
-          group.map(({ keys }) => keys),
-          { token: this.#newToken(), tokenLifeMs, epochAge },
-        ),
-      ).then(({ replies }) => replies),
-    }));
+    return this.#groups(items, ({ keys }) => keys.entry).map((group) => {
+      const keys = group.map((item) => item.keys);
+      const onLate = (replies: readonly ReadReply[]) => {
+        this.#giveBack(keys, replies);
+      };
+      const options = { token: this.#newToken(), tokenLifeMs, epochAge, onLate };
+      const read = this.#trusted(readEntries(this.#commands, keys, options));
+      return { items: group, replies: read.then(({ replies }) => replies) };
+    });
+  }
+
+  /** F3: tokens that came too late for their reader. Until they lapsed others would wait for a load that nobody does. */
+  #giveBack(keys: readonly EntryKeys[], replies: readonly ReadReply[]): void {
+    const fills = keys.flatMap(({ entry }, index) => {
+      const reply = replies[index];
+      return reply?.outcome === "fill" ? [{ key: entry, token: reply.token, lifeMs: 0 }] : [];
+    });
+    // Redis does not answer this either: then they lapse.
+    this.store(fills).catch(() => undefined);
   }
 
   /** Stores what was loaded, or gives tokens back. @throws CommandError */

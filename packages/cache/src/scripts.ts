@@ -28,24 +28,37 @@ export type ReadReply =
   | { readonly outcome: "fill"; readonly token: string }
   | { readonly outcome: "busy" | "pending" | "young" };
 
-/** Reads entries of one slot: `read.lua`. Of `token` each entry that may be filled gets its own. */
+/**
+ * Reads entries of one slot: `read.lua`. Of `token` each entry that may be filled gets its own.
+ *
+ * @param options `onLate`: given the replies that come after the read has failed
+ */
 export async function readEntries(
   commands: CircuitBreaker,
   keys: readonly EntryKeys[],
-  options: { token: string; tokenLifeMs: number; epochAge: EpochAge },
+  options: { token: string; tokenLifeMs: number; epochAge: EpochAge; onLate: (replies: readonly ReadReply[]) => void },
 ): Promise<{ epoch: string; replies: ReadReply[] }> {
-  const { token, tokenLifeMs, epochAge } = options;
+  const { token, tokenLifeMs, epochAge, onLate } = options;
   const args = [token, tokenLifeMs, epochAge.ageMs, epochAge.witnessed];
-  const run = (client: RedisClient) => runScript(client, read, keys.flatMap(both), args);
-  const [found = "", ...texts] = (await commands.send("the read of entries", run)) as string[];
-  return {
-    epoch: found,
-    replies: texts.map((text, index) => {
-      if (text === "fill") return { outcome: "fill", token: `${token}:${index + 1}` };
-      if (text === "busy" || text === "pending" || text === "young") return { outcome: text };
-      return { outcome: "hit", text: text.slice(epochLength + 1) };
-    }),
+  let isLate = false;
+  const run = async (client: RedisClient) => {
+    const [found = "", ...texts] = (await runScript(client, read, keys.flatMap(both), args)) as string[];
+    const replies = texts.map((text, index) => readReply(text, `${token}:${index + 1}`));
+    if (isLate) onLate(replies);
+    return { epoch: found, replies };
   };
+  try {
+    return await commands.send("the read of entries", run);
+  } catch (error) {
+    isLate = true;
+    throw error;
+  }
+}
+
+function readReply(text: string, token: string): ReadReply {
+  if (text === "fill") return { outcome: "fill", token };
+  if (text === "busy" || text === "pending" || text === "young") return { outcome: text };
+  return { outcome: "hit", text: text.slice(epochLength + 1) };
 }
 
 /** What was loaded for an entry; without `text` the token is given back. */
