@@ -130,8 +130,8 @@ function Times({ latency }: { latency: CollectionFigures["latency"] }) {
           <tr>
             <th scope="col">to</th>
             <th scope="col">trips</th>
-            <th scope="col">median</th>
-            <th scope="col">99 % within</th>
+            <th scope="col">median, ms</th>
+            <th scope="col">99 % within, ms</th>
           </tr>
         </thead>
         <tbody>
@@ -145,7 +145,7 @@ function Times({ latency }: { latency: CollectionFigures["latency"] }) {
 }
 
 function TimesRow({ tier, count, p50Ms, p99Ms }: Latency & { tier: string }) {
-  const time = (ms: number) => (count === 0 ? "–" : `${ms.toFixed(1)} ms`);
+  const time = (ms: number) => (count === 0 ? "–" : ms.toFixed(1));
   return (
     <tr>
       <th scope="row">{tier}</th>
