@@ -25,7 +25,10 @@ export interface Collection<T, Id = string> {
   /** The same, and which tier answered. @throws as {@link Collection.get} */
   lookup(id: Id): Promise<Lookup<T>>;
 
-  /** The same for several ids, in their order. @throws as {@link Collection.get}, for the first that fails */
+  /** {@link Collection.lookup} for several ids, in their order. @throws as {@link Collection.get}, for the first that fails */
+  lookupMany(ids: readonly Id[]): Promise<Lookup<T>[]>;
+
+  /** The same, values alone. @throws as {@link Collection.get}, for the first that fails */
   getMany(ids: readonly Id[]): Promise<(Readonly<T> | undefined)[]>;
 
   /**
@@ -104,8 +107,12 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
     return this.#writer.owes(keys) ? this.#reader.readPast(keys, id) : this.#reader.read(keys, id);
   }
 
+  async lookupMany(ids: readonly Id[]): Promise<Lookup<T>[]> {
+    return Promise.all(ids.map((id) => this.lookup(id)));
+  }
+
   async getMany(ids: readonly Id[]): Promise<(Readonly<T> | undefined)[]> {
-    return Promise.all(ids.map((id) => this.get(id)));
+    return (await this.lookupMany(ids)).map(({ value }) => value);
   }
 
   async update(id: Id, write: (context: WriteContext) => Promise<T | undefined>): Promise<Readonly<T> | undefined> {

@@ -39,6 +39,8 @@ export class Entries {
   readonly #tokenStart = randomBytes(9).toString("base64url");
   #tokens = 0;
   #looking: Promise<CacheError | undefined> | undefined;
+  /** The danger told of last: each is told once, however often somebody looks. */
+  #told: CacheError | undefined;
 
   constructor({ client, name, deadlineMs, onEvent }: ResolvedCacheOptions) {
     this.#client = client;
@@ -156,7 +158,8 @@ export class Entries {
     this.#looking ??= this.#epochs
       .look((command) => this.#commands.send("a look at Redis", command))
       .then((danger) => {
-        if (danger !== undefined) tell(this.#onEvent, { type: "unsafe-redis", error: danger });
+        if (danger !== undefined && danger !== this.#told) tell(this.#onEvent, { type: "unsafe-redis", error: danger });
+        this.#told = danger;
         return danger;
       })
       .finally(() => {

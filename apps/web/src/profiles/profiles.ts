@@ -1,4 +1,4 @@
-import { type Cache, CacheError, type WritePolicy } from "@lockstep/cache";
+import { type Cache, CacheError, type Lookup, type WritePolicy } from "@lockstep/cache";
 import type { Database } from "../database/tables.ts";
 import { outcomeUnknown, RequestError } from "../requests/request-error.ts";
 import { loadProfiles, storeChanges } from "./profile-rows.ts";
@@ -16,7 +16,7 @@ export interface FoundProfile {
 /** All profiles, by id: the one way to read and to change them. */
 export interface Profiles {
   lookup(id: string): Promise<FoundProfile>;
-  /** Many profiles in one go, in the order of their ids. */
+  /** Many profiles, in the order of their ids: one trip to Redis, one query. */
   lookupMany(ids: readonly string[]): Promise<FoundProfile[]>;
   /**
    * Changes a profile and returns what it is now, undefined if there is none; no server shows the old one after that.
@@ -33,14 +33,9 @@ export function openProfiles(parts: { database: Database; cache: Cache }, writeP
     ttlMs,
     writePolicy,
   });
-  const lookup = async (id: string): Promise<FoundProfile> => {
-    const { value, from } = await profiles.lookup(id);
-    return { value, from: from === "source" ? "database" : from };
-  };
   return {
-    lookup,
-    // Asked for in one tick, they share one trip to Redis and one query.
-    lookupMany: (ids) => Promise.all(ids.map(lookup)),
+    lookup: async (id) => found(await profiles.lookup(id)),
+    lookupMany: async (ids) => (await profiles.lookupMany(ids)).map(found),
     async update(id, changes) {
       try {
         return await profiles.update(id, ({ deadline }) => storeChanges(database, { id, changes, deadline }));
@@ -49,6 +44,10 @@ export function openProfiles(parts: { database: Database; cache: Cache }, writeP
       }
     },
   };
+}
+
+function found({ value, from }: Lookup<Profile>): FoundProfile {
+  return { value, from: from === "source" ? "database" : from };
 }
 
 /** Whoever changed something must know when it may have happened all the same. */
