@@ -11,6 +11,11 @@ end
 
 local epoch = field("run_id:", 8) .. field("master_replid:", 8)
 
+-- A primary that was made a replica keeps its epoch until it has copied the new one, to which writes go by now.
+if string.find(info, "role:slave", 1, true) then
+  return redis.error_reply("READONLY A replica is not read from.")
+end
+
 -- Whether the epoch is older than `ageMs`. The server knows its own age in whole seconds, which is the epoch's unless it was
 -- promoted since (or started from a dump, which looks the same); then only a caller that has known the epoch for so long
 -- can tell.

@@ -1,0 +1,115 @@
+import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { connectCluster, startOwnCluster } from "../../redis-kit/test/harness/redis.ts";
+import { createCache, type Cache, type Collection } from "../src/index.ts";
+import { Entries } from "../src/entries.ts";
+import { createKeys } from "../src/keys.ts";
+import { testClient, uniqueName, untilOldEnough } from "./harness/redis.ts";
+import { openServer, openWarmServer } from "./harness/server.ts";
+import { Source } from "./harness/source.ts";
+
+const times = { pendingMs: 900, commitDeadlineMs: 800 };
+const nastyIds = ["{", "}", "{}", "%7b", "a:pending", "*", "ä\u0000😀", "\ud800", "\ufffd", "a b\r\n"];
+
+/** All that a collection does, once. */
+async function expectAllToWork(things: Collection<unknown>, source: Source): Promise<void> {
+  for (const id of nastyIds) source.rows.set(id, `value of ${id}`);
+  const values = nastyIds.map((id) => JSON.parse(JSON.stringify(`value of ${id}`)) as unknown);
+  expect(await things.getMany(nastyIds)).toEqual(values);
+  await vi.waitFor(() => expect(things.counts().fills).toBe(nastyIds.length));
+  expect(await things.getMany(nastyIds)).toEqual(values);
+  expect(things.counts().hits).toBe(nastyIds.length);
+
+  await Promise.all(nastyIds.map((id) => things.update(id, source.write(id, `new value of ${id}`))));
+  expect(await things.getMany(nastyIds)).toEqual(nastyIds.map((id) => `new value of ${id}`));
+  expect(things.counts().hits).toBe(2 * nastyIds.length);
+
+  await things.invalidateMany(nastyIds.slice(0, 5));
+  await things.clear();
+  expect((await things.lookup(nastyIds[7] ?? "")).from).toBe("source");
+}
+
+describe("a cache works", () => {
+  it.each([2, 3] as const)("with a client that speaks RESP%d", async (protocol) => {
+    const source = new Source();
+    const { things } = await openWarmServer(source, { client: testClient({ protocol }) });
+    await expectAllToWork(things, source);
+  });
+
+  it("with a client that puts a prefix before all keys", async () => {
+    const source = new Source();
+    const keyPrefix = `${uniqueName()}[*]:`;
+    const server = await openWarmServer(source, { client: testClient({ keyPrefix }) });
+    await expectAllToWork(server.things, source);
+    await server.things.update("a", source.write("a", 1));
+    expect(await testClient().exists(keyPrefix + server.keysOf("a").entry)).toBe(1);
+  });
+
+  it("on a Cluster, where each entry has a slot of its own", async () => {
+    const { port } = await startOwnCluster();
+    const client = connectCluster(port, "prefix:");
+    const source = new Source();
+    const cache = createCache({ client, name: uniqueName(), deadlineMs: 10_000 });
+    onTestFinished(() => {
+      cache.close();
+    });
+    await cache.ready();
+    const [node] = client.nodes("master");
+    if (node === undefined) throw new Error("the Cluster has no primary");
+    await untilOldEnough(node, times.pendingMs);
+    await expectAllToWork(collectionOf(cache, source), source);
+  });
+});
+
+function collectionOf(cache: Cache, source: Source): Collection<unknown> {
+  return cache.collection<unknown>("thing", { load: source.load, ttlMs: 60_000, ...times });
+}
+
+describe("servers with different keys share nothing", () => {
+  it("two caches of two names on one Redis", async () => {
+    const source = new Source();
+    source.rows.set("a", 1);
+    const [one, other] = [await openWarmServer(source), await openWarmServer(source)];
+    await one.things.get("a");
+    await vi.waitFor(() => expect(one.things.counts().fills).toBe(1));
+    await one.things.clear();
+    expect((await other.things.lookup("a")).from).toBe("source");
+  });
+});
+
+describe("the sweep", () => {
+  it("deletes the marks of dead writers of all collections, and no other's", async () => {
+    const client = testClient();
+    const name = uniqueName();
+    const entries = new Entries({ client, name, deadlineMs: 10_000, onEvent: undefined });
+    const marks = { lapsed: createKeys(name, "one").of("a"), other: createKeys(name, "two").of("b") };
+    const pending = createKeys(name, "two").of("c");
+    for (const keys of Object.values(marks)) await entries.begin(keys, 1);
+    await entries.begin(pending, 60_000);
+    const others = createKeys(uniqueName(), "one").of("a");
+    await entries.begin(others, 1);
+    const pause = vi.fn(() => Promise.resolve());
+    await vi.waitFor(async () => {
+      await entries.sweep(pause);
+      expect(await client.exists(marks.lapsed.mark, marks.other.mark)).toBe(0);
+    });
+    expect(await client.exists(pending.mark)).toBe(1);
+    expect(await client.exists(others.mark)).toBe(1);
+    expect(pause).toHaveBeenCalled();
+    await client.del(pending.mark, others.mark);
+  });
+
+  it("runs by itself once a minute until the cache is closed", async () => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+    onTestFinished(() => {
+      vi.useRealTimers();
+    });
+    const server = openServer(new Source());
+    const scan = vi.spyOn(server.client, "scan");
+    vi.advanceTimersByTime(60_000);
+    await vi.waitFor(() => expect(scan).toHaveBeenCalled());
+    server.cache.close();
+    scan.mockClear();
+    vi.advanceTimersByTime(600_000);
+    expect(scan).not.toHaveBeenCalled();
+  });
+});
