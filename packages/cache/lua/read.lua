@@ -9,7 +9,8 @@
 -- ARGV[2]  the life of a token in ms
 -- ARGV[3]  how old the epoch must be for a token, in ms
 -- ARGV[4]  epochs that the caller has known for that long
--- returns  the epoch, then for each entry its whole text, or "fill" | "busy" | "pending" | "young"
+-- returns  the epoch, then for each entry its whole text, or "fill" | "busy" | "pending" | "young" | "full": Redis takes no
+--          writes (no memory, no disk, too few replicas), and is read from all the same
 
 local replies = { epoch }
 for i = 1, #KEYS, 2 do
@@ -29,8 +30,8 @@ for i = 1, #KEYS, 2 do
       reply = "young"
     else
       -- It may be there already: clients send again what a lost connection left unanswered.
-      redis.call("SET", KEYS[i], fill, "PX", ARGV[2])
-      reply = "fill"
+      local set = redis.pcall("SET", KEYS[i], fill, "PX", ARGV[2])
+      reply = set.err and "full" or "fill"
     end
   end
   replies[#replies + 1] = reply

@@ -18,8 +18,8 @@ export interface CollectionCounts {
   /** Reads that waited for the load of another caller or server. */
   readonly waited: number;
   /**
-   * Reads answered by the source past the cache: a write was pending, Redis has just started or failed over, the entry was
-   * corrupt or had changed while Redis was gone, or another's load took too long.
+   * Reads answered by the source past the cache: a write was pending, Redis has just started or failed over or
+   * is full, the entry was corrupt or had changed while Redis was gone, or another's load took too long.
    */
   readonly uncached: number;
   /** Reads answered by the source because Redis could not be asked. */

@@ -120,6 +120,7 @@ export class Reader<T, Id> {
         return;
       case "pending":
       case "young":
+      case "full":
         void this.#pass(read);
     }
   }

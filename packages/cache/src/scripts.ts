@@ -26,7 +26,7 @@ export interface EpochAge {
 export type ReadReply =
   | { readonly outcome: "hit"; readonly text: string }
   | { readonly outcome: "fill"; readonly token: string }
-  | { readonly outcome: "busy" | "pending" | "young" };
+  | { readonly outcome: "busy" | "pending" | "young" | "full" };
 
 /**
  * Reads entries of one slot: `read.lua`. Of `token` each entry that may be filled gets its own.
@@ -57,7 +57,7 @@ export async function readEntries(
 
 function readReply(text: string, token: string): ReadReply {
   if (text === "fill") return { outcome: "fill", token };
-  if (text === "busy" || text === "pending" || text === "young") return { outcome: text };
+  if (text === "busy" || text === "pending" || text === "young" || text === "full") return { outcome: text };
   return { outcome: "hit", text: text.slice(epochLength + 1) };
 }
 

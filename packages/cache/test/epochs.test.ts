@@ -13,12 +13,6 @@ import { Source } from "./harness/source.ts";
 
 const pendingMs = 900;
 
-function sourceOf(rows: Record<string, unknown>): Source {
-  const source = new Source();
-  for (const [id, value] of Object.entries(rows)) source.rows.set(id, value);
-  return source;
-}
-
 async function untilFilled({ things }: Server, id: string): Promise<void> {
   await vi.waitFor(async () => expect((await things.lookup(id)).from).toBe("redis"), { timeout: 5_000, interval: 20 });
 }
@@ -36,7 +30,7 @@ describe("C9: a Redis that has just started", () => {
     const port = await freePort();
     const start = () => startRedis({ role: "state", port, directory, persistent: true });
     const first = await start();
-    const source = sourceOf({ a: "old", b: "b" });
+    const source = new Source({ a: "old", b: "b" });
     const name = uniqueName();
     const server = openServer(source, { client: connect(port), name, deadlineMs: 10_000 });
 
@@ -63,7 +57,7 @@ describe("C9: a Redis that has just started", () => {
 describe("C9: a replica that has become the primary", () => {
   it("serves nothing from before, and is filled only by who has known it for long enough", async () => {
     const redis = await startOwnRedis();
-    const source = sourceOf({ a: "old", b: "b" });
+    const source = new Source({ a: "old", b: "b" });
     const name = uniqueName();
     const witness = openServer(source, { client: connect(redis.port), name });
     await untilOldEnough(witness.client, pendingMs);
@@ -88,7 +82,7 @@ describe("C9: a replica that has become the primary", () => {
 
   it("stores nothing of a load or a write that began before", async () => {
     const redis = await startOwnRedis();
-    const source = sourceOf({ a: "old" });
+    const source = new Source({ a: "old" });
     const server = openServer(source, { client: connect(redis.port) });
     await untilOldEnough(server.client, pendingMs);
     const loads = source.hold();
@@ -114,7 +108,7 @@ describe("C9: a replica that has become the primary", () => {
 describe("a primary that has become a replica", () => {
   it("is not read from: writes go to another by now", async () => {
     const redis = await startOwnRedis();
-    const source = sourceOf({ a: "old" });
+    const source = new Source({ a: "old" });
     const server = openServer(source, { client: connect(redis.port) });
     await untilOldEnough(server.client, pendingMs);
     await untilFilled(server, "a");
@@ -132,7 +126,7 @@ describe("C8: a Redis that evicts keys without expiry", () => {
     const redis = await startOwnRedis();
     const client = connect(redis.port);
     await client.config("SET", "maxmemory-policy", "allkeys-lru");
-    const source = sourceOf({ a: 1 });
+    const source = new Source({ a: 1 });
     const server = openServer(source, { client });
     const unsafe = { code: "UNSAFE_REDIS", message: expect.stringContaining("allkeys-lru") as string };
     await expect(server.cache.ready()).rejects.toMatchObject(unsafe);

@@ -79,6 +79,6 @@ it("G1: a read never gives less than what was acknowledged, or read, before it b
       await scheduler.waitFor(Promise.all(users));
       for (const { cache } of servers) cache.close();
     }),
-    { numRuns: 150 },
+    { numRuns: 100 },
   );
 });

@@ -3,12 +3,6 @@ import { Barrier } from "../../../test/harness/cache/barrier.ts";
 import { openServer, openTwoServers, openWarmServer, type Server } from "./harness/server.ts";
 import { Source } from "./harness/source.ts";
 
-function sourceOf(rows: Record<string, unknown>): Source {
-  const source = new Source();
-  for (const [id, value] of Object.entries(rows)) source.rows.set(id, value);
-  return source;
-}
-
 async function warm({ things }: Server, ids: readonly string[]): Promise<void> {
   await things.getMany(ids);
   await vi.waitFor(() => expect(things.counts().fills).toBe(ids.length));
@@ -16,7 +10,7 @@ async function warm({ things }: Server, ids: readonly string[]): Promise<void> {
 
 describe("an invalidation", () => {
   it("makes all servers forget the value", async () => {
-    const source = sourceOf({ a: 1, b: 1, c: 1 });
+    const source = new Source({ a: 1, b: 1, c: 1 });
     const [one, other] = await openTwoServers(source);
     await warm(one, ["a", "b", "c"]);
     for (const id of ["a", "b", "c"]) source.rows.set(id, 2);
@@ -29,7 +23,7 @@ describe("an invalidation", () => {
   });
 
   it("of nothing does nothing, and of many is several scripts", async () => {
-    const server = openServer(sourceOf({}));
+    const server = openServer(new Source({}));
     await server.things.invalidate("script is known from now on");
     const evalsha = vi.spyOn(server.client, "evalsha");
     await server.things.invalidateMany([]);
@@ -43,7 +37,7 @@ describe("an invalidation", () => {
     ["the invalidation of all", ({ things }) => things.clear()],
   ];
   it.each(drops)("is not undone by a write that was pending: %s", async (_name, drop) => {
-    const source = sourceOf({ a: "old" });
+    const source = new Source({ a: "old" });
     const [one, other] = await openTwoServers(source);
     const barrier = new Barrier();
     const updating = one.things.update("a", async () => {
@@ -62,7 +56,7 @@ describe("an invalidation", () => {
 
 describe("the invalidation of all", () => {
   it("leaves other collections and other caches as they are", async () => {
-    const source = sourceOf({ a: 1 });
+    const source = new Source({ a: 1 });
     const server = await openWarmServer(source);
     const neighbour = await openWarmServer(source);
     const sister = server.cache.collection<unknown>("thing2", {
@@ -81,7 +75,7 @@ describe("the invalidation of all", () => {
 
   it("finds all of many", async () => {
     const ids = Array.from({ length: 1_500 }, (_, index) => `${index}`);
-    const source = sourceOf(Object.fromEntries(ids.map((id) => [id, 1])));
+    const source = new Source(Object.fromEntries(ids.map((id) => [id, 1])));
     const server = await openWarmServer(source, { loadMany: source.loadMany, maxSourceQueue: 2_000 });
     await warm(server, ids);
     await server.things.clear();

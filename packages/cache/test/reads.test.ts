@@ -3,12 +3,6 @@ import type { CollectionOptions } from "../src/index.ts";
 import { openServer, openTwoServers, openWarmServer, type Server } from "./harness/server.ts";
 import { Source } from "./harness/source.ts";
 
-function sourceOf(rows: Record<string, unknown>): Source {
-  const source = new Source();
-  for (const [id, value] of Object.entries(rows)) source.rows.set(id, value);
-  return source;
-}
-
 /** What was loaded is stored behind the reader's back. */
 async function untilFilled({ things }: Server, fills: number): Promise<void> {
   await vi.waitFor(() => expect(things.counts().fills).toBe(fills));
@@ -16,7 +10,7 @@ async function untilFilled({ things }: Server, fills: number): Promise<void> {
 
 describe("a read", () => {
   it("is answered by the source once, and by Redis from then on, on each server", async () => {
-    const source = sourceOf({ a: { name: "Ada" } });
+    const source = new Source({ a: { name: "Ada" } });
     const [one, other] = await openTwoServers(source);
     expect(await one.things.lookup("a")).toEqual({ value: { name: "Ada" }, from: "source" });
     await untilFilled(one, 1);
@@ -29,7 +23,7 @@ describe("a read", () => {
 
   it("keeps for a while that the source has no such value, and knows that from null, 0, an empty text and false", async () => {
     const values = { null: null, zero: 0, empty: "", false: false };
-    const source = sourceOf(values);
+    const source = new Source(values);
     const server = await openWarmServer(source, { missingMs: 5_000 });
     const ids = [...Object.keys(values), "none"];
     const expected = [null, 0, "", false, undefined];
@@ -44,7 +38,7 @@ describe("a read", () => {
   });
 
   it("loads again when the entry's life is over", async () => {
-    const source = sourceOf({ a: 1 });
+    const source = new Source({ a: 1 });
     const server = await openWarmServer(source, { ttlMs: 20 });
     await server.things.get("a");
     await untilFilled(server, 1);
@@ -54,7 +48,7 @@ describe("a read", () => {
   });
 
   it("gives what JSON makes of a value, deeply frozen, whichever tier answers", async () => {
-    const source = sourceOf({ a: { at: new Date(0), list: [{ n: NaN }], absent: undefined } });
+    const source = new Source({ a: { at: new Date(0), list: [{ n: NaN }], absent: undefined } });
     const server = await openWarmServer(source);
     const expected = { at: "1970-01-01T00:00:00.000Z", list: [{ n: null }] };
     for (const from of ["source", "redis"]) {
@@ -67,7 +61,7 @@ describe("a read", () => {
   });
 
   it("fails if JSON can't carry the value, and others may try at once", async () => {
-    const source = sourceOf({ a: 10n });
+    const source = new Source({ a: 10n });
     const [one, other] = await openTwoServers(source);
     await expect(one.things.get("a")).rejects.toMatchObject({ code: "INVALID_VALUE" });
     source.rows.set("a", 10);
@@ -76,7 +70,7 @@ describe("a read", () => {
   });
 
   it("serves what is too large, and does not keep it", async () => {
-    const source = sourceOf({ fits: "ää", large: "äää" });
+    const source = new Source({ fits: "ää", large: "äää" });
     const server = await openWarmServer(source, { maxBytes: 6 }); // the quotes, and two bytes each
     expect(await server.things.getMany(["fits", "large"])).toEqual(["ää", "äää"]);
     await untilFilled(server, 1);
@@ -89,7 +83,7 @@ describe("a read", () => {
   });
 
   it("is answered by the source where the entry is corrupt, until it is invalidated", async () => {
-    const source = sourceOf({ a: 1 });
+    const source = new Source({ a: 1 });
     const server = await openWarmServer(source);
     await server.things.get("a");
     await untilFilled(server, 1);
@@ -110,7 +104,7 @@ describe("a read", () => {
 
 describe("the reads of one tick", () => {
   it("share one trip to Redis and one load", async () => {
-    const source = sourceOf({ a: 1, b: 2 });
+    const source = new Source({ a: 1, b: 2 });
     const server = await openWarmServer(source, { loadMany: source.loadMany });
     await server.things.get("script is known from now on");
     await untilFilled(server, 1);
@@ -127,7 +121,7 @@ describe("the reads of one tick", () => {
   });
 
   it("are those of callers that wake from one promise too", async () => {
-    const server = await openWarmServer(sourceOf({ a: 1, b: 2, c: 3 }));
+    const server = await openWarmServer(new Source({ a: 1, b: 2, c: 3 }));
     await server.things.getMany(["a", "b", "c"]);
     await untilFilled(server, 3);
     const evalsha = vi.spyOn(server.client, "evalsha");
@@ -141,14 +135,14 @@ describe("the reads of one tick", () => {
   });
 
   it("get values in the order of their ids, and duplicates as often as asked for", async () => {
-    const server = openServer(sourceOf({ a: 1, b: 2 }));
+    const server = openServer(new Source({ a: 1, b: 2 }));
     expect(await server.things.getMany(["b", "none", "a", "b", "a"])).toEqual([2, undefined, 1, 2, 1]);
     expect(await server.things.getMany([])).toEqual([]);
   });
 
   it("may be of many ids: no script is long", async () => {
     const ids = Array.from({ length: 300 }, (_, index) => `${index}`);
-    const source = sourceOf(Object.fromEntries(ids.map((id) => [id, `value of ${id}`])));
+    const source = new Source(Object.fromEntries(ids.map((id) => [id, `value of ${id}`])));
     const server = await openWarmServer(source, { loadMany: source.loadMany });
     const expected = ids.map((id) => `value of ${id}`);
     expect(await server.things.getMany(ids)).toEqual(expected);
@@ -159,7 +153,7 @@ describe("the reads of one tick", () => {
   });
 
   it("fail each by itself", async () => {
-    const source = sourceOf({ good: 1 });
+    const source = new Source({ good: 1 });
     const load: CollectionOptions<unknown>["load"] = (id, context) =>
       id === "bad" ? Promise.reject(new Error("the source refuses it")) : source.load(id, context);
     const { things } = openServer(source, { load });
@@ -176,7 +170,7 @@ describe("a listener that throws", () => {
     const onEvent = () => {
       throw new Error("a listener's bug");
     };
-    const server = await openWarmServer(sourceOf({ a: "large" }), { maxBytes: 1, onEvent });
+    const server = await openWarmServer(new Source({ a: "large" }), { maxBytes: 1, onEvent });
     expect(await server.things.get("a")).toBe("large");
     expect(warned).toHaveBeenCalledExactlyOnceWith(expect.stringContaining("a listener's bug"), "LockstepWarning");
     await vi.waitFor(async () => expect(await server.client.exists(server.keysOf("a").entry)).toBe(0));

@@ -5,12 +5,6 @@ import { intercept, testClient, uniqueName } from "./harness/redis.ts";
 import { openServer, openTwoServers, openWarmServer, type Server } from "./harness/server.ts";
 import { Source } from "./harness/source.ts";
 
-function sourceOf(rows: Record<string, unknown>): Source {
-  const source = new Source();
-  for (const [id, value] of Object.entries(rows)) source.rows.set(id, value);
-  return source;
-}
-
 async function isMarked({ client, keysOf }: Server, id: string): Promise<boolean> {
   return (await client.exists(keysOf(id).mark)) === 1;
 }
@@ -23,7 +17,7 @@ async function warm({ things }: Server, id: string): Promise<void> {
 
 describe("an update", () => {
   it("stores what its write returned, for all servers", async () => {
-    const source = sourceOf({ a: { n: 1 } });
+    const source = new Source({ a: { n: 1 } });
     const [one, other] = await openTwoServers(source);
     await warm(one, "a");
     const updated = await one.things.update("a", source.write("a", { n: 2, at: new Date(0) }));
@@ -35,7 +29,7 @@ describe("an update", () => {
   });
 
   it("stores that the value is gone, if its write says so", async () => {
-    const source = sourceOf({ a: 1 });
+    const source = new Source({ a: 1 });
     const [one, other] = await openTwoServers(source, { missingMs: 3_000 });
     await warm(one, "a");
     expect(await one.things.update("a", source.write("a", undefined))).toBeUndefined();
@@ -44,7 +38,7 @@ describe("an update", () => {
   });
 
   it("leaves the entry missing by the policy cache-aside", async () => {
-    const source = sourceOf({ a: 1 });
+    const source = new Source({ a: 1 });
     const [one, other] = await openTwoServers(source, { writePolicy: "cache-aside" });
     await warm(one, "a");
     await one.things.update("a", source.write("a", 2));
@@ -52,7 +46,7 @@ describe("an update", () => {
   });
 
   it("returns a value that is too large, and leaves the entry missing", async () => {
-    const source = sourceOf({ a: 1 });
+    const source = new Source({ a: 1 });
     const server = await openWarmServer(source, { maxBytes: 4 });
     await warm(server, "a");
     expect(await server.things.update("a", source.write("a", "large"))).toBe("large");
@@ -62,7 +56,7 @@ describe("an update", () => {
   });
 
   it("says of a value that JSON can't carry that it is written, and leaves the entry missing", async () => {
-    const source = sourceOf({ a: 1 });
+    const source = new Source({ a: 1 });
     const server = await openWarmServer(source);
     await warm(server, "a");
     await expect(server.things.update("a", source.write("a", 10n))).rejects.toMatchObject({ code: "INVALID_VALUE" });
@@ -85,7 +79,7 @@ describe("an update", () => {
   });
 
   it("is refused, without its write, while too many of its entry are pending", async () => {
-    const source = sourceOf({});
+    const source = new Source({});
     const server = openServer(source, { pendingMs: 60_000, commitDeadlineMs: 50_000 });
     const barrier = new Barrier();
     const pending = Array.from({ length: 256 }, () => server.things.update("a", () => barrier.pass("a")));
@@ -102,7 +96,7 @@ describe("an update", () => {
 
 describe("while a write is pending", () => {
   it("C4: its value is read from the source by every server, and nothing is stored", async () => {
-    const source = sourceOf({ a: "old" });
+    const source = new Source({ a: "old" });
     const [one, other] = await openTwoServers(source);
     await warm(one, "a");
     const barrier = new Barrier();
@@ -124,7 +118,7 @@ describe("while a write is pending", () => {
   });
 
   it("and another is too, neither's value is stored: nobody knows which was the last", async () => {
-    const source = sourceOf({ a: 0 });
+    const source = new Source({ a: 0 });
     const [one, other] = await openTwoServers(source);
     const barriers = [new Barrier(), new Barrier()] as const;
     const updates = [one, other].map(({ things }, index) =>
@@ -148,7 +142,7 @@ describe("while a write is pending", () => {
 
 describe("a write that fails", () => {
   it("leaves its value uncached until the mark lapses, since it may have been done all the same", async () => {
-    const source = sourceOf({ a: "old" });
+    const source = new Source({ a: "old" });
     const server = await openWarmServer(source, { pendingMs: 150, commitDeadlineMs: 140 });
     await warm(server, "a");
     const failing = server.things.update("a", () => {
@@ -167,7 +161,7 @@ describe("a write that fails", () => {
 
 describe("a write that is not done within its deadline", () => {
   it("is of unknown outcome, and its value is dropped when it is done after all", async () => {
-    const source = sourceOf({ a: "old" });
+    const source = new Source({ a: "old" });
     const [one, other] = await openTwoServers(source, { pendingMs: 150, commitDeadlineMs: 60 });
     const barrier = new Barrier();
     let signal: AbortSignal | undefined;
@@ -191,7 +185,7 @@ describe("a write that is not done within its deadline", () => {
   });
 
   it("is not begun if that has passed before: the event loop may have stood still", async () => {
-    const source = sourceOf({ a: "old" });
+    const source = new Source({ a: "old" });
     let stall = true;
     const client = intercept(testClient(), async (send) => {
       const reply = await send();
@@ -211,7 +205,7 @@ describe("a write that is not done within its deadline", () => {
 
 describe("a write whose mark was lost, or lapsed by a clock that jumped", () => {
   it("voids what was loaded meanwhile", async () => {
-    const source = sourceOf({ a: "old" });
+    const source = new Source({ a: "old" });
     const [one, other] = await openTwoServers(source);
     const written = new Barrier();
     const updating = one.things.update("a", async () => {
@@ -234,7 +228,7 @@ describe("a write whose mark was lost, or lapsed by a clock that jumped", () => 
   });
 
   it("drops what was stored meanwhile", async () => {
-    const source = sourceOf({ a: "old" });
+    const source = new Source({ a: "old" });
     const [one, other] = await openTwoServers(source);
     const written = new Barrier();
     const updating = one.things.update("a", async () => {
@@ -251,7 +245,7 @@ describe("a write whose mark was lost, or lapsed by a clock that jumped", () => 
   });
 
   it("keeps other writes of the entry from storing what may not be the last", async () => {
-    const source = sourceOf({ a: "old" });
+    const source = new Source({ a: "old" });
     const [one, other] = await openTwoServers(source);
     const [first, second] = [new Barrier(), new Barrier()];
     const late = one.things.update("a", async () => {
@@ -277,7 +271,7 @@ describe("a write whose mark was lost, or lapsed by a clock that jumped", () => 
 
 describe("a mark that a dead writer has left", () => {
   it("lapses, and goes with the next read or write of its entry", async () => {
-    const source = sourceOf({ a: 1 });
+    const source = new Source({ a: 1 });
     const name = uniqueName();
     const times = { pendingMs: 100, commitDeadlineMs: 90 };
     const dying = await openWarmServer(source, { name, ...times });

@@ -3,13 +3,17 @@ import type { LoadContext } from "../../src/index.ts";
 
 /** The system of record: a table, of which the tests know who has read what, and whose loads they can hold. */
 export class Source {
-  readonly rows = new Map<string, unknown>();
+  readonly rows: Map<string, unknown>;
   /** The ids of each load, in the order of their coming. */
   readonly loads: string[][] = [];
   /** How many loads ran at the same time, at most. */
   mostAtOnce = 0;
   #running = 0;
   #barrier: Barrier | undefined;
+
+  constructor(rows: Readonly<Record<string, unknown>> = {}) {
+    this.rows = new Map(Object.entries(rows));
+  }
 
   readonly load = async (id: string, context: LoadContext): Promise<unknown> =>
     (await this.loadMany([id], context)).get(id);

@@ -1,0 +1,106 @@
+import { describe, expect, it, vi } from "vitest";
+import { freePort } from "../../../infra/local/processes.mjs";
+import { connect, startOwnRedis } from "../../redis-kit/test/harness/redis.ts";
+import { deadlineMs, openBesideAnother, typesOf, unavailable } from "./harness/outage.ts";
+import { untilOldEnough } from "./harness/redis.ts";
+import { openServer } from "./harness/server.ts";
+import { Source } from "./harness/source.ts";
+
+describe("F7: while Redis is gone", () => {
+  it.each(["refuse", "hold"] as const)(
+    "reads are answered by the source, in bounded time and so many at a time (%s)",
+    async (fault) => {
+      const ids = Array.from({ length: 60 }, (_, index) => `${index}`);
+      const source = new Source(Object.fromEntries(ids.map((id) => [id, `value of ${id}`])));
+      const { server, proxy } = await openBesideAnother(source, { maxSourceConcurrency: 3 });
+      await proxy.set(fault);
+      const startedAt = performance.now();
+      const answers = await Promise.all(ids.map((id) => server.things.lookup(id)));
+      expect(performance.now() - startedAt).toBeLessThan(deadlineMs + 500);
+      expect(answers).toEqual(ids.map((id) => ({ value: `value of ${id}`, from: "source" })));
+      expect(source.mostAtOnce).toBe(3);
+      expect(server.things.counts()).toMatchObject({ withoutRedis: 60, loads: 60, hits: 0, misses: 0, fills: 0 });
+    },
+  );
+
+  it("reads stop waiting for it, and ask it again when it answers again", async () => {
+    const source = new Source({ a: "value" });
+    const { server, proxy } = await openBesideAnother(source);
+    await proxy.set("hold");
+    for (let n = 0; n < 5; n += 1) await server.things.get("a");
+    expect(typesOf(server)).toEqual(["breaker"]);
+    const sent = vi.spyOn(server.client, "evalsha");
+    for (let n = 0; n < 50; n += 1) await server.things.get("a");
+    expect(sent).not.toHaveBeenCalled();
+    expect(server.things.counts()).toMatchObject({ withoutRedis: 55, loads: 55 });
+
+    await proxy.set("pass");
+    await vi.waitFor(async () => expect((await server.things.lookup("a")).from).toBe("redis"), { timeout: 5_000 });
+    expect(server.events[0]).toEqual({ type: "breaker", state: "open" });
+    expect(server.events.at(-1)).toEqual({ type: "breaker", state: "closed" });
+  });
+
+  it("an update is refused before its write, and so are invalidations", async () => {
+    const source = new Source({ a: "old" });
+    const { server, proxy } = await openBesideAnother(source);
+    await proxy.set("hold");
+    const write = vi.fn(source.write("a", "new"));
+    await expect(server.things.update("a", write)).rejects.toMatchObject({
+      ...unavailable,
+      cause: expect.objectContaining({ failure: "no-reply" }) as Error,
+    });
+    expect(write).not.toHaveBeenCalled();
+    await expect(server.things.invalidate("a")).rejects.toMatchObject(unavailable);
+    await expect(server.things.invalidateMany(["a", "b"])).rejects.toMatchObject(unavailable);
+    await expect(server.things.clear()).rejects.toMatchObject(unavailable);
+    await expect(server.cache.ready()).rejects.toMatchObject(unavailable);
+    expect(server.things.counts()).toMatchObject({ refusedUpdates: 1, updates: 0, invalidations: 0, proceeded: 0 });
+  });
+
+  it("a server can be started: a port where nobody listens is an outage like any other", async () => {
+    const server = openServer(new Source({ a: 1 }), { client: connect(await freePort()), deadlineMs });
+    expect(await server.things.lookup("a")).toEqual({ value: 1, from: "source" });
+    await expect(server.cache.ready()).rejects.toMatchObject(unavailable);
+  });
+
+  it("an update that is done is done, though its end is lost: its entry is uncached until the mark lapses", async () => {
+    const source = new Source({ a: "old" });
+    const times = { pendingMs: 400, commitDeadlineMs: 390 };
+    const { server, other, proxy } = await openBesideAnother(source, times);
+    const updated = await server.things.update("a", async () => {
+      source.rows.set("a", "new");
+      await proxy.set("reset");
+      return "new";
+    });
+    expect(updated).toBe("new");
+    expect(typesOf(server)).toEqual(["store-failed"]);
+    expect(await other.things.lookup("a")).toEqual({ value: "new", from: "source" });
+    expect(other.things.counts().uncached).toBe(1);
+    await proxy.set("pass");
+    await vi.waitFor(async () => expect((await other.things.lookup("a")).from).toBe("redis"));
+  });
+});
+
+describe("a Redis that is full", () => {
+  it("serves what it has, and the source the rest", async () => {
+    const redis = await startOwnRedis();
+    const client = connect(redis.port);
+    const source = new Source({ a: "cached", b: "not cached" });
+    const server = openServer(source, { client });
+    await untilOldEnough(client, 900);
+    await server.things.get("a");
+    await vi.waitFor(() => expect(server.things.counts().fills).toBe(1));
+    await client.config("SET", "maxmemory", "1mb");
+    const lookups = await Promise.all([server.things.lookup("a"), server.things.lookup("b")]);
+    expect(lookups).toEqual([
+      { value: "cached", from: "redis" },
+      { value: "not cached", from: "source" },
+    ]);
+    await expect(server.things.update("a", source.write("a", "new"))).rejects.toMatchObject(unavailable);
+    expect(source.rows.get("a")).toBe("cached");
+    expect(server.things.counts()).toMatchObject({ hits: 1, uncached: 1, withoutRedis: 0 });
+    source.rows.set("a", "new");
+    await server.things.invalidate("a");
+    expect(await server.things.get("a")).toBe("new");
+  });
+});
