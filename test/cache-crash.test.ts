@@ -18,8 +18,8 @@ const found = new Map<string, KilledUpdate[]>();
 let fleet: Fleet;
 let servers: CacheServer[];
 beforeAll(async () => {
-  fleet = await Fleet.start(await buildWorker());
-  servers = fleet.startServers(2);
+  fleet = await Fleet.start();
+  servers = fleet.startServers(await buildWorker(), 2);
 });
 afterAll(async () => {
   await fleet.stop();

@@ -3,10 +3,12 @@ import { buildWorker } from "./harness/cache/build-worker.ts";
 import type { CacheOnServer } from "./harness/cache/cache-server.ts";
 import { Fleet } from "./harness/cache/fleet.ts";
 import { History } from "./harness/cache/history.ts";
-import { type Gone, type Outage, untilCached, withoutRedis } from "./harness/cache/outage.ts";
+import { type Gone, type Outage, withoutRedis } from "./harness/cache/outage.ts";
 import { loadProduct, maxSourceConcurrency } from "./harness/cache/products.ts";
 import { Records } from "./harness/cache/records.ts";
 import { report } from "./harness/cache/report.ts";
+import { writeAcrossRestart } from "./harness/cache/restart.ts";
+import { untilCached } from "./harness/cache/until-cached.ts";
 import { FaultProxy } from "./harness/fault-proxy.ts";
 
 const outages: readonly (Omit<Gone, "maxInFlight"> & { readonly what: string })[] = [
@@ -24,11 +26,12 @@ let fleet: Fleet;
 let proxy: FaultProxy;
 let caches: CacheOnServer[];
 beforeAll(async () => {
-  fleet = await Fleet.start(await buildWorker());
+  fleet = await Fleet.start();
   proxy = await FaultProxy.start(Number(new URL(fleet.redisUrl).port));
   const product = await loadProduct("lockstep, brief, few loads");
   const redisUrl = `redis://127.0.0.1:${proxy.port}`;
-  caches = await fleet.openOn(fleet.startServers(3), { product, records, redisUrl });
+  const servers = fleet.startServers(await buildWorker(), 3);
+  caches = await fleet.openOn(servers, { product, records, redisUrl });
 });
 afterAll(async () => {
   await fleet.stop();
@@ -105,4 +108,14 @@ test("while Redis is 100 ms away reads are answered by it, and updates succeed",
     await proxy.set("pass");
   }
   expect(history.violations).toEqual([]);
+});
+
+test("a write during which Redis starts anew, empty, leaves nothing stale", async () => {
+  const servers = caches.map(({ server }) => server);
+  const product = await loadProduct("lockstep");
+  const { violations } = await writeAcrossRestart(
+    fleet,
+    await fleet.openOn(servers, { product, records: new Records() }),
+  );
+  expect(violations).toEqual([]);
 });

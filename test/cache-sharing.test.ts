@@ -28,8 +28,10 @@ const inProcess = await loadProduct("in-process Map");
 const lockstep = await loadProduct("lockstep, brief");
 
 let fleet: Fleet;
+let program: string;
 beforeAll(async () => {
-  fleet = await Fleet.start(await buildWorker());
+  fleet = await Fleet.start();
+  program = await buildWorker();
 });
 afterAll(async () => {
   await fleet.stop();
@@ -52,7 +54,7 @@ afterAll(async () => {
 async function measure(product: CacheProduct): Promise<Measured> {
   const records = new Records();
   for (const id of ids) records.commit(id, records.nextValue({ text: "x".repeat(valueBytes) }));
-  const servers = fleet.startServers(3);
+  const servers = fleet.startServers(program, 3);
   const caches = await fleet.openOn(servers, { product, records });
   const before = await Promise.all(servers.map((server) => server.memory()));
   const redisBefore = await redisBytes();

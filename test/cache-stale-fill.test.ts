@@ -7,7 +7,7 @@ import { Fleet } from "./harness/cache/fleet.ts";
 import { loadProduct, loadProducts } from "./harness/cache/products.ts";
 import { seedOfRun } from "./harness/cache/random.ts";
 import { report } from "./harness/cache/report.ts";
-import { freeRun, type Open, staleFill } from "./harness/cache/stale-fill.ts";
+import { freeRun, lateReader, type Open, staleFill } from "./harness/cache/stale-fill.ts";
 
 const seed = seedOfRun();
 const outcomes = new Map<string, { forced?: Outcome; free?: Outcome }>();
@@ -24,8 +24,8 @@ const peers = await loadProducts(
 let fleet: Fleet;
 let servers: CacheServer[];
 beforeAll(async () => {
-  fleet = await Fleet.start(await buildWorker());
-  servers = fleet.startServers(4);
+  fleet = await Fleet.start();
+  servers = fleet.startServers(await buildWorker(), 4);
 });
 afterAll(async () => {
   await fleet.stop();
@@ -67,4 +67,10 @@ test("lockstep never does in 2,000 where writes leave the entry missing", async 
   const { forced, free } = await measure(cacheAside, { rounds: 2_000, steps: 5_000 });
   expect(forced.violations, forced.detail).toBe(0);
   expect(free.violations, free.detail).toBe(0);
+});
+
+test("lockstep never hands a load under way to somebody who came after the write", async () => {
+  const open: Open = (records) => fleet.openOn(servers, { product: cacheAside, records });
+  const { violations, detail } = await lateReader(open, { rounds: 500 });
+  expect(violations, detail).toBe(0);
 });

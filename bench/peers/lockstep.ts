@@ -1,9 +1,9 @@
-import { type CollectionOptions, createCache } from "@lockstep/cache";
+import { type CacheOptions, type CollectionOptions, createCache } from "@lockstep/cache";
 import { Redis } from "ioredis";
 import { installedVersion } from "./installed-version.ts";
 import { type CacheProduct, ttlMs, type Value } from "./product.ts";
 
-export type LockstepSettings = Partial<CollectionOptions<Value>>;
+export type LockstepSettings = Partial<CollectionOptions<Value>> & Pick<CacheOptions, "deadlineMs">;
 
 export const lockstep = lockstepWith("lockstep", {});
 
@@ -27,13 +27,14 @@ export function lockstepWith(name: string, settings: LockstepSettings): CachePro
       // The cache answers for an outage; without a listener ioredis prints each error.
       client.on("error", () => undefined);
       await new Promise((resolve) => client.once("ready", resolve));
-      const cache = createCache({ client, name: prefix });
+      const { deadlineMs, ...options } = settings;
+      const cache = createCache({ client, name: prefix, deadlineMs });
       await cache.ready();
       const values = cache.collection<Value>("value", {
         load: (id) => source.load(id),
         loadMany: (ids) => source.loadMany(ids),
         ttlMs,
-        ...settings,
+        ...options,
       });
       return {
         get: (id) => values.get(id),

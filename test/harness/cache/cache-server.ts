@@ -29,6 +29,7 @@ export function recordsOf([first]: readonly CacheOnServer[]): Records {
 /** A server: a real process in which caches are opened, and which can be killed. */
 export class CacheServer {
   readonly name: string;
+  readonly program: string;
   readonly exited: Promise<void>;
   readonly #child: ChildProcess;
   readonly #worker: Rpc<WorkerMethods>;
@@ -37,14 +38,15 @@ export class CacheServer {
   /** @param program what `buildWorker` has built */
   constructor(name: string, program: string) {
     this.name = name;
+    this.program = program;
     // "advanced" carries `undefined`, a missing value, which JSON does not.
     this.#child = fork(program, { serialization: "advanced", execArgv: ["--expose-gc"] });
-    this.#worker = new Rpc<WorkerMethods>((batch) => this.#child.send(batch), this.#testMethods());
+    // What is sent to a process that has just been killed fails; its `exit` tells of that.
+    const send = (batch: object) => void this.#child.send(batch, () => undefined);
+    this.#worker = new Rpc<WorkerMethods>(send, this.#testMethods());
     this.#child.on("message", (batch) => {
       this.#worker.receive(batch);
     });
-    // A message to a process that has just been killed; `exit` tells of its end.
-    this.#child.on("error", () => undefined);
     this.exited = once(this.#child, "exit").then(() => {
       this.#worker.end(new Error(`The server ${name} has ended.`));
     });

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { startRedis } from "../../../infra/local/parts.mjs";
-import { freePort } from "../../../infra/local/processes.mjs";
+import { freePort, type ProcessHandle } from "../../../infra/local/processes.mjs";
 import { eventually } from "../eventually.ts";
 import { repository } from "../stack.ts";
 import { type CacheOnServer, CacheServer, type OpenOptions } from "./cache-server.ts";
@@ -12,38 +12,41 @@ export class Fleet {
   readonly redisUrl: string;
   /** Straight to Redis, for a test's own questions. */
   readonly redis: Redis;
-  readonly #program: string;
-  readonly #stopRedis: () => Promise<void>;
+  readonly #launchRedis: () => Promise<ProcessHandle>;
+  readonly #directory: string;
+  #redisProcess: ProcessHandle;
   readonly #servers: CacheServer[] = [];
   #caches = 0;
 
-  private constructor(program: string, redisUrl: string, stopRedis: () => Promise<void>) {
-    this.redisUrl = redisUrl;
-    this.redis = new Redis(redisUrl, { protocol: 2 });
-    this.#program = program;
-    this.#stopRedis = stopRedis;
+  private constructor(port: number, directory: string, launch: () => Promise<ProcessHandle>, process: ProcessHandle) {
+    this.redisUrl = `redis://127.0.0.1:${port}`;
+    this.redis = new Redis(this.redisUrl, { protocol: 2 });
+    // One test kills this Redis; ioredis connects again by itself.
+    this.redis.on("error", () => undefined);
+    this.#directory = directory;
+    this.#launchRedis = launch;
+    this.#redisProcess = process;
   }
 
-  /** @param program what `buildWorker` has built */
-  static async start(program: string): Promise<Fleet> {
+  static async start(): Promise<Fleet> {
     const scratch = join(repository, ".lockstep", "test");
     await mkdir(scratch, { recursive: true });
     const directory = await mkdtemp(join(scratch, "cache-"));
-    const redis = await startRedis({ role: "cache", port: await freePort(), directory, persistent: false });
-    return new Fleet(program, redis.url, async () => {
-      await redis.stop();
-      await rm(directory, { recursive: true, force: true });
-    });
+    const port = await freePort();
+    const launch = () => startRedis({ role: "cache", port, directory, persistent: false });
+    return new Fleet(port, directory, launch, await launch());
   }
 
-  startServer(): CacheServer {
-    const server = new CacheServer(`server-${this.#servers.length + 1}`, this.#program);
-    this.#servers.push(server);
-    return server;
+  /** Ends Redis with SIGKILL and starts it again: it is empty then. */
+  async restartRedis(): Promise<void> {
+    this.#redisProcess.kill("SIGKILL");
+    await this.#redisProcess.exited;
+    this.#redisProcess = await this.#launchRedis();
   }
 
-  startServers(count: number): CacheServer[] {
-    return Array.from({ length: count }, () => this.startServer());
+  /** @param program what `buildWorker` has built */
+  startServers(program: string, count: number): CacheServer[] {
+    return Array.from({ length: count }, () => this.#startServer(program));
   }
 
   /**
@@ -74,19 +77,19 @@ export class Fleet {
   /** Starts one more server, which opens the cache of the others. */
   async join([first]: readonly CacheOnServer[]): Promise<CacheOnServer> {
     if (first === undefined) throw new RangeError("There is nobody to join.");
-    return this.startServer().open(first.options);
-  }
-
-  /** Ends the server of that name with SIGKILL. */
-  async kill(name: string | undefined): Promise<void> {
-    const server = this.#servers.find((candidate) => candidate.name === name);
-    if (server === undefined) throw new Error(`There is no server ${name}.`);
-    await server.kill();
+    return this.#startServer(first.server.program).open(first.options);
   }
 
   async stop(): Promise<void> {
     await Promise.all(this.#servers.map((server) => server.kill()));
     this.redis.disconnect();
-    await this.#stopRedis();
+    await this.#redisProcess.stop();
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+
+  #startServer(program: string): CacheServer {
+    const server = new CacheServer(`server-${this.#servers.length + 1}`, program);
+    this.#servers.push(server);
+    return server;
   }
 }

@@ -74,8 +74,42 @@ async function overlappingWrites(
 }
 
 /**
- * G1, G5: all servers read and write a few ids at once, a source that takes its time, nothing forced. A violation is a
- * read that shows less than a write that had returned, or a read that had ended, before it began.
+ * C6: a load reads the old value while a write is pending, and is held. Once the write has returned somebody else asks the
+ * same server. A violation is an id for which that late reader was handed the old value.
+ */
+export async function lateReader(open: Open, { rounds }: { rounds: number }): Promise<Outcome> {
+  const records = new Records();
+  const history = new History(records);
+  const caches = await open(records);
+  const [reader, writer] = caches;
+  if (reader === undefined || writer === undefined) throw new RangeError("A late reader needs two servers.");
+  const ids = Array.from({ length: rounds }, (_, round) => `late-${round}`);
+  await inParallel(ids, 4, async (id) => {
+    records.commit(id);
+    const barrier = records.holdLoads(id);
+    const reads: Promise<void>[] = [];
+    records.beforeNextCommit(id, async () => {
+      reads.push(history.read(reader, id));
+      await barrier.arrivals(1);
+      records.holdNoMoreLoads(id);
+    });
+    await history.update(writer, id);
+    reads.push(history.read(reader, id));
+    // A cached entry: its answer comes after the late reader has learned from Redis that it must load.
+    await history.read(reader, "warm-up");
+    barrier.release();
+    await Promise.all(reads);
+  });
+  return {
+    attempts: rounds,
+    violations: new Set(history.violations).size,
+    detail: describe(caches, records, history),
+  };
+}
+
+/**
+ * G1, G5: all servers read and write a few ids at once, from a source that takes its time, nothing forced. Half of the ids
+ * are changed past the cache. A violation is a read that is stale or goes backwards.
  */
 export async function freeRun(open: Open, { steps, seed }: { steps: number; seed: number }): Promise<Outcome> {
   const pauses = seededRandom(seed);
@@ -88,7 +122,11 @@ export async function freeRun(open: Open, { steps, seed }: { steps: number; seed
     const [cache, choice] = [pick(caches, random), random()];
     if (choice < 0.65) await history.read(cache, pick(ids, random));
     else if (choice < 0.85) await history.read(cache, ...shuffled(ids, random).slice(0, 5));
-    else await history.write(cache, pick(ids, random), random);
+    else {
+      const index = Math.floor(random() * ids.length);
+      const id = ids[index] ?? "";
+      await (index % 2 === 0 ? history.update(cache, id) : history.changePast(cache, id));
+    }
   });
   return {
     attempts: history.reads,
@@ -97,10 +135,10 @@ export async function freeRun(open: Open, { steps, seed }: { steps: number; seed
   };
 }
 
-function describe(caches: readonly CacheOnServer[], records: Records, history: History, seed: number): string {
+function describe(caches: readonly CacheOnServer[], records: Records, history: History, seed?: number): string {
   const { reads, writes, stale, backwards } = history;
   return (
     `${caches.length} servers, ${reads} reads (${stale} stale, ${backwards} backwards), ` +
-    `${writes} writes, ${records.loads} values loaded; SEED=${seed}`
+    `${writes} writes, ${records.loads} values loaded${seed === undefined ? "" : `; SEED=${seed}`}`
   );
 }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { AskedWatch } from "./asked-watch.ts";
 import type { Barrier } from "./barrier.ts";
 import { type CacheOnServer, recordsOf } from "./cache-server.ts";
@@ -14,6 +15,15 @@ export interface Stampede {
 }
 
 type WhileHeld = (barrier: Barrier, entry: { readonly records: Records; readonly id: string }) => Promise<void> | void;
+
+/** A load has two seconds by default, and its token a quarter more; the rest is for a busy machine. */
+export const takenOverWithinMs = 5_000;
+
+/** Who waits for another server looks again every 50 ms. */
+export const handedOverWithinMs = 1_500;
+
+/** A read that takes longer counts as failed. */
+const answeredWithinMs = 8_000;
 
 let stampedes = 0;
 
@@ -33,18 +43,46 @@ export async function stampede(
   const barrier = records.holdLoads(id);
   const watch = await AskedWatch.start(fleet.redis, id);
   try {
-    const settled = Promise.allSettled(caches.map((cache) => cache.get(id)));
+    const failures: unknown[] = [];
+    const reads = caches.map(async (cache) => {
+      try {
+        const read = await cache.get(id);
+        if (read?.version !== value.version) failures.push("another value");
+      } catch (error) {
+        failures.push(error);
+      }
+    });
     await watch.connections(caches.length);
     await barrier.arrivals(1);
     const start = performance.now();
     await whileHeld(barrier, { records, id });
-    const failures: unknown[] = [];
-    for (const answer of await settled) {
-      if (answer.status === "rejected") failures.push(answer.reason);
-      else if (answer.value?.version !== value.version) failures.push("Another value was returned.");
-    }
+    const tooLate = delay(answeredWithinMs, "too late", { ref: false });
+    if ((await Promise.race([Promise.all(reads), tooLate])) === "too late") failures.push("unanswered");
     return { loads: records.loadsOf(id), failures, elapsedMs: performance.now() - start };
   } finally {
     watch.stop();
   }
+}
+
+/** The server that loads is killed. */
+export function loaderKilled(fleet: Fleet, caches: readonly CacheOnServer[]): Promise<Stampede> {
+  return stampede(fleet, caches, async (barrier) => {
+    await caches.find(({ server }) => server.name === barrier.waiting[0])?.server.kill();
+    barrier.release();
+  });
+}
+
+/** The first load fails. */
+export function loadFails(fleet: Fleet, caches: readonly CacheOnServer[], error: Error): Promise<Stampede> {
+  return stampede(fleet, caches, (barrier, { records, id }) => {
+    records.failNextLoad(id, error);
+    barrier.release();
+  });
+}
+
+/** The first load never returns. */
+export function loadHangs(fleet: Fleet, caches: readonly CacheOnServer[]): Promise<Stampede> {
+  return stampede(fleet, caches, (_barrier, { records, id }) => {
+    records.holdNoMoreLoads(id);
+  });
 }
