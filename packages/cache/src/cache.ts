@@ -47,13 +47,20 @@ export function createCache(options: CacheOptions): Cache {
   const entries = new Entries(resolved);
   const open = new Map<string, OpenCollection<never, never>>();
   const closed = new AbortController();
-  const sweeper = setInterval(() => {
-    entries
-      .sweep(() => pause(sweepPauseMs, undefined, { signal: closed.signal, ref: false }))
-      .catch((error: unknown) => {
-        if (!closed.signal.aborted) tell(resolved.onEvent, { type: "sweep-failed", error });
-      });
-  }, sweepEveryMs).unref();
+  let sweeper: NodeJS.Timeout;
+  // The next walk begins when one has ended, however long the keys of others make it.
+  const planSweep = () => {
+    sweeper = setTimeout(() => void sweep(), sweepEveryMs).unref();
+  };
+  const sweep = async () => {
+    try {
+      await entries.sweep(() => pause(sweepPauseMs, undefined, { signal: closed.signal, ref: false }));
+    } catch (error) {
+      if (!closed.signal.aborted) tell(resolved.onEvent, { type: "sweep-failed", error });
+    }
+    if (!closed.signal.aborted) planSweep();
+  };
+  planSweep();
   return {
     name: resolved.name,
     collection<T, Id>(type: string, given: CollectionOptions<T, Id>) {
@@ -71,7 +78,7 @@ export function createCache(options: CacheOptions): Cache {
     },
     close() {
       closed.abort();
-      clearInterval(sweeper);
+      clearTimeout(sweeper);
       for (const collection of open.values()) collection.close();
     },
   };

@@ -13,8 +13,8 @@ export interface Collection<T, Id = string> {
   readonly type: string;
 
   /**
-   * The value of an id, or `undefined` if the source has none. All reads of one tick share one trip to Redis and one
-   * `loadMany`. It never fails because of Redis: the source is asked instead, at most `maxSourceConcurrency` at a time.
+   * The value of an id, or `undefined` if the source has none. All reads of one tick share one trip to Redis (128 to
+   * a script) and one `loadMany` (of up to 500). It never fails because of Redis: the source is asked instead, at most `maxSourceConcurrency` at a time.
    *
    * @returns the value as JSON carries it, deeply frozen
    * @throws {@link CacheError} `OVERLOADED`, `LOAD_TIMEOUT`, `INVALID_ID`, `INVALID_VALUE`
@@ -38,7 +38,7 @@ export interface Collection<T, Id = string> {
    * If `write` throws, that is thrown, and for up to `pendingMs` the value is read from the source, uncached: the source may
    * have done the write all the same. Check what can be checked before.
    *
-   * @param write changes the source, by its deadline, and returns the new value (`undefined`: it is gone)
+   * @param write changes the source, by its deadline, and returns the new value; after `undefined` the next read loads it
    * @returns what `write` returned, as JSON carries it, deeply frozen
    * @throws {@link CacheError} `UNAVAILABLE`, `UNSAFE_REDIS`, `OVERLOADED`: the write has not run; `OUTCOME_UNKNOWN`: it may
    * have; `INVALID_VALUE`: it has, and what it returned can't be cached

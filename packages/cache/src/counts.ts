@@ -3,7 +3,7 @@ import { type RecordableHistogram, createHistogram } from "node:perf_hooks";
 
 /** What happened to the reads and writes of a collection in this process since it started. Exact, not sampled. */
 export interface CollectionCounts {
-  /** Reads answered by an entry in Redis, those that waited for another server's load included. */
+  /** Entries found in Redis, each counted once however many reads of one tick shared it: those are `coalesced`. */
   readonly hits: number;
   /** Those hits that said: the source has no such value. */
   readonly missingHits: number;

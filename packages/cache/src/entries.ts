@@ -26,6 +26,9 @@ const maxBatch = 128;
 /** How many writes of one entry may be pending at a time. */
 const maxPending = 256;
 
+/** How long a Redis that was found unsafe is left alone before it is looked at again. */
+const lookAgainMs = 5_000;
+
 /** How many keys one step of a scan looks at. */
 const scanBatch = 500;
 
@@ -39,6 +42,7 @@ export class Entries {
   readonly #tokenStart = randomBytes(9).toString("base64url");
   #tokens = 0;
   #looking: Promise<CacheError | undefined> | undefined;
+  #lookAgainAt = 0;
   /** The danger told of last: each is told once, however often somebody looks. */
   #told: CacheError | undefined;
 
@@ -126,8 +130,12 @@ export class Entries {
 
   /** Drops all entries of a collection, those that are being loaded or written included. @throws CommandError */
   async dropAll(collection: Keys): Promise<void> {
-    for await (const found of this.#scan("the scan of a collection", collection.pattern)) {
-      await this.drop(found.map((key) => collection.owning(key)));
+    // Twice: the scan may pass where an entry is not yet, the write that is pending then may end, and the scan pass where its mark
+    // is no more. A write that ended before the first was over has its entry there throughout the second.
+    for (let walk = 0; walk < 2; walk += 1) {
+      for await (const found of this.#scan("the scan of a collection", collection.pattern)) {
+        await this.drop(found.map((key) => collection.owning(key)));
+      }
     }
   }
 
@@ -147,7 +155,8 @@ export class Entries {
   /** C8: what a server says is only believed once it is known to keep marks. */
   async #trusted<R extends { readonly epoch: string }>(work: Promise<R>): Promise<R> {
     const reply = await work;
-    if (this.#epochs.verdict(reply.epoch) === undefined) await this.#look();
+    const known = this.#epochs.verdict(reply.epoch);
+    if (known === undefined || (known !== "safe" && performance.now() > this.#lookAgainAt)) await this.#look();
     const verdict = this.#epochs.verdict(reply.epoch) ?? new CacheError("UNAVAILABLE", "Redis failed over just now.");
     if (verdict !== "safe") throw verdict;
     return reply;
@@ -164,6 +173,7 @@ export class Entries {
       })
       .finally(() => {
         this.#looking = undefined;
+        this.#lookAgainAt = performance.now() + lookAgainMs;
       });
     return this.#looking;
   }

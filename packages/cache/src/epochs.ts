@@ -8,7 +8,7 @@ const maxKnown = 64;
 /**
  * The epochs (C9) that this process has met: since when, and whether their server may be trusted with marks (C8).
  *
- * A server's policy is looked at once an epoch: whoever changes it on a running server is not noticed.
+ * A safe server's policy is looked at once an epoch: whoever changes it on a running server is not noticed.
  */
 export class Epochs {
   readonly #client: RedisClient;
@@ -30,17 +30,23 @@ export class Epochs {
   /**
    * Looks at all primaries, and answers what makes one of them unsafe, if anything does.
    *
-   * @throws what `ask` throws
+   * @throws what `ask` throws, once those that answer have been looked at
    */
   async look(ask: <T>(command: () => Promise<T>) => Promise<T>): Promise<CacheError | undefined> {
-    const infos = await Promise.all(primaries(this.#client).map((node) => ask(() => readServerInfo(node))));
-    for (const info of infos) {
-      if (this.#known.has(info.epoch)) continue;
-      const [oldest] = this.#known.keys();
-      if (this.#known.size >= maxKnown && oldest !== undefined) this.#known.delete(oldest);
-      this.#known.set(info.epoch, { since: performance.now(), unsafe: dangerOf(info) });
-    }
-    return infos.map(({ epoch }) => this.#known.get(epoch)?.unsafe).find((unsafe) => unsafe !== undefined);
+    const looks = primaries(this.#client).map(async (node) => this.#note(await ask(() => readServerInfo(node))));
+    const dangers = await Promise.allSettled(looks).then(() => Promise.all(looks));
+    return dangers.find((danger) => danger !== undefined);
+  }
+
+  #note(info: ServerInfo): CacheError | undefined {
+    const known = this.#known.get(info.epoch);
+    const [oldest] = this.#known.keys();
+    if (known === undefined && this.#known.size >= maxKnown && oldest !== undefined) this.#known.delete(oldest);
+    const danger = dangerOf(info);
+    // The same error as before, as long as it is the same danger: each is told of once.
+    const unsafe = danger?.message === known?.unsafe?.message ? known?.unsafe : danger;
+    this.#known.set(info.epoch, { since: known?.since ?? performance.now(), unsafe });
+    return unsafe;
   }
 
   /** The epochs that this process has known for so long, as the scripts take them. */

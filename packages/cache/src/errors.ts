@@ -14,12 +14,15 @@ import { CommandError } from "@lockstep/redis-kit";
 export type CacheErrorCode =
   "UNAVAILABLE" | "OUTCOME_UNKNOWN" | "OVERLOADED" | "LOAD_TIMEOUT" | "INVALID_ID" | "INVALID_VALUE" | "UNSAFE_REDIS";
 
-const temporary: ReadonlySet<CacheErrorCode> = new Set([
-  "UNAVAILABLE",
-  "OUTCOME_UNKNOWN",
-  "OVERLOADED",
-  "LOAD_TIMEOUT",
-]);
+const statusOf: Readonly<Record<CacheErrorCode, number>> = {
+  UNAVAILABLE: 503,
+  OUTCOME_UNKNOWN: 503,
+  OVERLOADED: 503,
+  LOAD_TIMEOUT: 503,
+  INVALID_ID: 400,
+  INVALID_VALUE: 500,
+  UNSAFE_REDIS: 500,
+};
 
 /** A failed operation on a cache. Its message never holds an id or a value. */
 export class CacheError extends Error {
@@ -29,15 +32,16 @@ export class CacheError extends Error {
   readonly code: CacheErrorCode;
   /** The HTTP status that fits, which Express' default error handling honours. */
   readonly status: number;
-  /** Response headers that fit, which Express' default error handling honours: `Retry-After` with status 503. */
+  /** Response headers that fit, which Express' default error handling honours: `Retry-After` where trying again is safe. */
   readonly headers: Readonly<Record<string, string>>;
 
   /** @param code what went wrong @param message what was attempted and what to do @param options `cause`: the error behind it */
   constructor(code: CacheErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;
-    this.status = temporary.has(code) ? 503 : 500;
-    this.headers = this.status === 503 ? { "Retry-After": "1" } : {};
+    this.status = statusOf[code];
+    // Not for a write that may have been done.
+    this.headers = this.status === 503 && code !== "OUTCOME_UNKNOWN" ? { "Retry-After": "1" } : {};
   }
 }
 

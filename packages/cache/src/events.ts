@@ -45,9 +45,13 @@ export type CacheEvent = BreakerEvent | UnsafeRedisEvent | SweepFailedEvent | Co
 
 /** Passes an event on. The caller's work is not to blame for what the listener throws. */
 export function tell(listener: ((event: CacheEvent) => void) | undefined, event: CacheEvent): void {
-  try {
-    listener?.(event);
-  } catch (error) {
+  const warn = (error: unknown) => {
     process.emitWarning(`onEvent threw at "${event.type}": ${String(error)}`, "LockstepWarning");
+  };
+  try {
+    // An async listener fits the type too.
+    Promise.resolve(listener?.(event)).catch(warn);
+  } catch (error) {
+    warn(error);
   }
 }

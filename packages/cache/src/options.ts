@@ -98,6 +98,9 @@ export interface ResolvedCollectionOptions<T, Id> {
   readonly onUnavailable: "reject" | "proceed";
 }
 
+/** Nearly 25 days. */
+const maxMs = 2 ** 31 - 1;
+
 /** How far two clocks may drift apart in a second: COHERENCE ρ, generous for any crystal. */
 export const clockDrift = 0.01;
 
@@ -106,7 +109,7 @@ export function resolveCacheOptions({ client, name, deadlineMs, onEvent }: Cache
   // Whoever calls from JavaScript, or from a `.env`, is not held back by the types.
   const given = client as Partial<RedisClient> | undefined;
   demand("client must be an ioredis client", typeof given?.evalsha === "function");
-  demand("name must be one or more letters, digits, or _ . : -", /^[\w.:-]+$/.test(name));
+  demand("name must be one or more letters, digits, or _ . : -", isText(name, /^[\w.:-]+$/));
   return { client, name, deadlineMs: positive("deadlineMs", deadlineMs ?? 250), onEvent };
 }
 
@@ -118,7 +121,7 @@ export function resolveCollectionOptions<T, Id>(
   const { writePolicy = "write-through", onUnavailable = "reject" } = options;
   const pendingMs = positive("pendingMs", options.pendingMs ?? 5_000);
   const commitDeadlineMs = positive("commitDeadlineMs", options.commitDeadlineMs ?? 4_000);
-  demand("a collection's type must be one or more letters, digits, or _ -", /^[\w-]+$/.test(type));
+  demand("a collection's type must be one or more letters, digits, or _ -", isText(type, /^[\w-]+$/));
   demand("load or loadMany is required", options.load !== undefined || options.loadMany !== undefined);
   demand(
     'writePolicy must be "write-through" or "cache-aside"',
@@ -157,7 +160,12 @@ function whole(name: string, value: number): number {
   return value;
 }
 
-/** Redis takes whole milliseconds, at least one. */
+/** Redis takes whole milliseconds, at least one; a timer takes no more than 31 bits of them. */
 function milliseconds(name: string, value: number): number {
+  demand(`${name} must be at most ${maxMs}`, value <= maxMs);
   return Math.max(1, Math.round(positive(name, value)));
+}
+
+function isText(value: unknown, pattern: RegExp): boolean {
+  return typeof value === "string" && pattern.test(value);
 }

@@ -43,6 +43,8 @@ export class Reader<T, Id> {
   #tick = new Map<string, Read<T, Id>>();
   /** The loads of this process that will be stored, by entry: those who wait for one are woken by it. */
   readonly #filling = new Map<string, Promise<unknown>>();
+  /** The reads that wait for another's load, one for each entry: see {@link Reader.#wait}. */
+  readonly #waiting = new Map<string, Read<T, Id>>();
   #fills: Fill[] = [];
   readonly #tokenLifeMs: number;
 
@@ -203,17 +205,24 @@ export class Reader<T, Id> {
       void this.#pass(read);
       return;
     }
-    let woken = false;
+    const { entry } = read.keys;
+    // C6: it came before the next look is sent, so it may share that.
+    const other = this.#waiting.get(entry);
+    if (other !== undefined) {
+      read.resolve(other.promise);
+      return;
+    }
+    this.#waiting.set(entry, read);
     const again = () => {
-      if (woken) return;
-      woken = true;
+      if (this.#waiting.get(entry) !== read) return;
+      this.#waiting.delete(entry);
       clearTimeout(timer);
-      const shared = this.#tick.get(read.keys.entry);
+      const shared = this.#tick.get(entry);
       if (shared === undefined) this.#enqueue(read);
       else read.resolve(shared.promise);
     };
     const timer = setTimeout(again, read.pauseMs);
     read.pauseMs = Math.min(longestPauseMs, read.pauseMs * 2);
-    void this.#filling.get(read.keys.entry)?.finally(again);
+    void this.#filling.get(entry)?.finally(again);
   }
 }

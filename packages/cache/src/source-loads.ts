@@ -95,13 +95,15 @@ export class SourceLoads<T, Id> {
   }
 
   async #ask(batch: readonly Waiting<T, Id>[], signal: AbortSignal): Promise<(T | undefined)[]> {
-    const { load, loadMany } = this.#options;
+    const { load, loadMany, key } = this.#options;
     const ids = batch.map(({ id }) => id);
     const [first] = ids;
     if (loadMany === undefined || (load !== undefined && ids.length === 1))
       return [await load?.(first as Id, { signal })];
     const found = await loadMany(ids, { signal });
-    return ids.map((id) => found.get(id));
+    // By the text of the ids: an object is not found by another, nor 1 by "1".
+    const byText = new Map(Array.from(found, ([id, value]) => [key(id), value]));
+    return ids.map((id) => byText.get(key(id)));
   }
 
   async #withinTime<R>(work: (signal: AbortSignal) => Promise<R>): Promise<R> {

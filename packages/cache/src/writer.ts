@@ -128,27 +128,26 @@ export class Writer<T, Id> {
     const work = (async () => write({ deadline, signal: controller.signal }))();
     // Once it has settled after all, nothing that was loaded before that may stay.
     const onLate = () => {
-      this.invalidate([keys]).catch((error: unknown) => {
-        this.#tell({ type: "store-failed", error });
-      });
+      // Nobody is left who could try again, whatever is to be done while Redis is gone.
+      this.#catchUp.add(keys);
     };
     return withDeadline(work, { deadlineMs: Math.max(0, deadline - performance.now()), lateError, onLate });
   }
 
   /** The write is done: whatever becomes of the cache, its caller is told so. */
   async #end(pending: PendingWrite, value: T | undefined): Promise<string> {
-    const { writePolicy, ttlMs, missingMs, maxBytes } = this.#options;
+    const { writePolicy, ttlMs, maxBytes } = this.#options;
     let text: string | undefined;
     let kept: string | undefined;
     try {
       text = encode(value);
-      if (writePolicy === "write-through") {
+      // Nothing returned may mean that nothing is there any more, or that the write just does not say.
+      if (writePolicy === "write-through" && !isMissing(text)) {
         if (sizeOf(text) <= maxBytes) kept = text;
         else this.#tellTooLarge();
       }
     } finally {
-      const lifeMs = text !== undefined && isMissing(text) ? missingMs : ttlMs;
-      await this.#entries.end(pending, { ...(kept !== undefined && { text: kept }), lifeMs }).then(
+      await this.#entries.end(pending, { ...(kept !== undefined && { text: kept }), lifeMs: ttlMs }).then(
         (outcome) => {
           if (outcome === "lapsed") this.#tell({ type: "lapsed" });
         },

@@ -10,11 +10,12 @@ import { Barrier } from "../../../test/harness/cache/barrier.ts";
 import { uniqueName, untilOldEnough } from "./harness/redis.ts";
 import { openServer, type Server } from "./harness/server.ts";
 import { Source } from "./harness/source.ts";
+import { until } from "./harness/until.ts";
 
 const pendingMs = 900;
 
 async function untilFilled({ things }: Server, id: string): Promise<void> {
-  await vi.waitFor(async () => expect((await things.lookup(id)).from).toBe("redis"), { timeout: 5_000, interval: 20 });
+  await until(async () => expect((await things.lookup(id)).from).toBe("redis"));
 }
 
 /** What a failover does to the replica that becomes the primary; its data stays. */
@@ -44,7 +45,7 @@ describe("C9: a Redis that has just started", () => {
     await first.stop();
     const second = await start();
     onTestFinished(() => second.stop());
-    await vi.waitFor(() => expect(server.client.status).toBe("ready"));
+    await until(() => expect(server.client.status).toBe("ready"));
     expect(await server.client.exists(server.keysOf("a").entry)).toBe(1);
     source.rows.set("a", "changed while it was down");
     const { value, from } = await server.things.lookup("a");
@@ -100,7 +101,7 @@ describe("C9: a replica that has become the primary", () => {
     writes.release();
     expect(await loading).toBe("old");
     expect(await updating).toBe("written");
-    await vi.waitFor(() => expect(server.things.counts().refusedFills).toBe(1));
+    await until(() => expect(server.things.counts().refusedFills).toBe(1));
     expect(await server.client.exists(server.keysOf("b").entry, server.keysOf("b").mark)).toBe(0);
   });
 });

@@ -5,6 +5,7 @@ import { createKeys } from "../src/keys.ts";
 import { intercept, testClient, uniqueName, untilOldEnough } from "./harness/redis.ts";
 import { openServer, openTwoServers, openWarmServer, type Server } from "./harness/server.ts";
 import { Source } from "./harness/source.ts";
+import { until } from "./harness/until.ts";
 
 /** A value that changes while a loader has read the old one and not stored it yet. */
 async function changeWhileLoading(change: (writer: Server, source: Source) => Promise<unknown>) {
@@ -48,7 +49,7 @@ describe("C5: a slow load", () => {
     const { reader, writer, barrier, early } = await changeWhileLoading(change);
     barrier.release();
     expect(await early).toBe("old"); // it came before
-    await vi.waitFor(() => expect(reader.things.counts()).toMatchObject({ refusedFills: 1, fills: 0 }));
+    await until(() => expect(reader.things.counts()).toMatchObject({ refusedFills: 1, fills: 0 }));
     for (const { things } of [reader, writer]) expect(await things.get("a")).toBe("new");
   });
 
@@ -66,7 +67,7 @@ describe("C5: a slow load", () => {
     const loading = reader.things.get("a");
     await barrier.arrivals(1);
     const waiting = reader.things.get("a");
-    await vi.waitFor(() => expect(reader.things.counts().waited).toBe(1));
+    await until(() => expect(reader.things.counts().waited).toBe(1));
     source.holdNoMore();
     await change(writer, source);
     expect(["old", "new"]).toContain(await waiting); // it came before, too
@@ -91,7 +92,7 @@ describe("C5: a slow load", () => {
     };
 
     const lapsing = tokenOf(await read(20));
-    await vi.waitFor(async () => expect(await client.exists(keys.entry)).toBe(0));
+    await until(async () => expect(await client.exists(keys.entry)).toBe(0));
     expect(await store(lapsing, "old")).toBe("refused");
     const token = tokenOf(await read(60_000));
     expect(token).not.toBe(lapsing);
@@ -108,14 +109,14 @@ describe("C5: a slow load", () => {
     const busy = one.things.get("other");
     await barrier.arrivals(1);
     const early = one.things.get("a");
-    await vi.waitFor(() => expect(one.things.counts().misses).toBe(2));
+    await until(() => expect(one.things.counts().misses).toBe(2));
     await other.things.update("a", source.write("a", "new"));
     const late = one.things.get("a"); // has a token of its own, and the place of the first in the queue
-    await vi.waitFor(() => expect(one.things.counts()).toMatchObject({ misses: 3, coalesced: 1 }));
+    await until(() => expect(one.things.counts()).toMatchObject({ misses: 3, coalesced: 1 }));
     barrier.release();
     await busy;
     expect(await Promise.all([early, late])).toEqual(["new", "new"]);
-    await vi.waitFor(() => expect(one.things.counts()).toMatchObject({ fills: 2, refusedFills: 1 }));
+    await until(() => expect(one.things.counts()).toMatchObject({ fills: 2, refusedFills: 1 }));
     expect(await other.things.lookup("a")).toEqual({ value: "new", from: "redis" });
   });
 });
@@ -137,7 +138,7 @@ describe("a command that arrives late", () => {
     await barrier.arrivals(1);
     await other.things.update("a", source.write("a", "new"));
     barrier.release();
-    await vi.waitFor(() => expect(slow.things.counts().refusedFills).toBe(1));
+    await until(() => expect(slow.things.counts().refusedFills).toBe(1));
     expect(await slow.things.get("a")).toBe("new");
   });
 
@@ -152,12 +153,12 @@ describe("a command that arrives late", () => {
       return send();
     });
     const other = await openWarmServer(source, { name });
-    const slow = openServer(source, { name, client, deadlineMs: 50 });
+    const slow = openServer(source, { name, client, deadlineMs: 400 });
     expect(await slow.things.update("a", source.write("a", "first"))).toBe("first");
     expect(slow.events).toMatchObject([{ type: "store-failed", error: { failure: "no-reply" } }]);
     await other.things.update("a", source.write("a", "second"));
     barrier.release();
-    await vi.waitFor(async () => expect(await other.client.exists(other.keysOf("a").mark)).toBe(0));
+    await until(async () => expect(await other.client.exists(other.keysOf("a").mark)).toBe(0));
     expect(await other.things.get("a")).toBe("second");
   });
 
@@ -175,8 +176,8 @@ describe("a command that arrives late", () => {
     const write = vi.fn(source.write("a", "new"));
     await expect(slow.things.update("a", write)).rejects.toMatchObject({ code: "UNAVAILABLE" });
     barrier.release();
-    await vi.waitFor(async () => expect(await other.client.exists(other.keysOf("a").mark)).toBe(1));
-    await vi.waitFor(async () => expect((await other.things.lookup("a")).from).toBe("redis"));
+    await until(async () => expect(await other.client.exists(other.keysOf("a").mark)).toBe(1));
+    await until(async () => expect((await other.things.lookup("a")).from).toBe("redis"));
     expect(write).not.toHaveBeenCalled();
   });
 
@@ -194,7 +195,7 @@ describe("a command that arrives late", () => {
     const slow = openServer(source, { name, client, deadlineMs: 50, loadTimeoutMs: 60_000 });
     expect(await slow.things.lookup("a")).toEqual({ value: "value", from: "source" });
     barrier.release();
-    await vi.waitFor(() => expect(scripts).toBeGreaterThan(1));
+    await until(() => expect(scripts).toBeGreaterThan(1));
     expect(await other.things.get("a")).toBe("value");
     expect(slow.things.counts()).toMatchObject({ withoutRedis: 1 });
   });

@@ -2,10 +2,11 @@ import { describe, expect, it, vi } from "vitest";
 import { Barrier } from "../../../test/harness/cache/barrier.ts";
 import { openServer, openTwoServers, openWarmServer, type Server } from "./harness/server.ts";
 import { Source } from "./harness/source.ts";
+import { until } from "./harness/until.ts";
 
 async function warm({ things }: Server, ids: readonly string[]): Promise<void> {
   await things.getMany(ids);
-  await vi.waitFor(() => expect(things.counts().fills).toBe(ids.length));
+  await until(() => expect(things.counts().fills).toBe(ids.length));
 }
 
 describe("an invalidation", () => {
@@ -66,7 +67,7 @@ describe("the invalidation of all", () => {
       commitDeadlineMs: 800,
     });
     await Promise.all([warm(server, ["a", "{b}", "*"]), warm(neighbour, ["a"]), sister.get("a")]);
-    await vi.waitFor(() => expect(sister.counts().fills).toBe(1));
+    await until(() => expect(sister.counts().fills).toBe(1));
     await server.things.clear();
     expect(await server.client.keys(`${server.cache.name}:1:{thing:*`)).toEqual([]);
     expect((await sister.lookup("a")).from).toBe("redis");

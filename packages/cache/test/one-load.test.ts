@@ -1,9 +1,10 @@
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { type Deferred, deferred } from "../src/deferred.ts";
 import { createKeys } from "../src/keys.ts";
 import { intercept, testClient, uniqueName } from "./harness/redis.ts";
 import { openServer, openTwoServers, openWarmServer } from "./harness/server.ts";
 import { Source } from "./harness/source.ts";
+import { until } from "./harness/until.ts";
 
 describe("F3: a missing entry", () => {
   it("is loaded by one caller for all servers; the others get what it stores", async () => {
@@ -14,7 +15,7 @@ describe("F3: a missing entry", () => {
     const first = one.things.lookup("a");
     await barrier.arrivals(1);
     const others = [one.things.lookup("a"), other.things.lookup("a"), other.things.lookup("a")];
-    await vi.waitFor(() => expect(one.things.counts().waited + other.things.counts().waited).toBe(2));
+    await until(() => expect(one.things.counts().waited + other.things.counts().waited).toBe(2));
     barrier.release();
     expect(await first).toEqual({ value: "value", from: "source" });
     for (const read of others) expect(await read).toEqual({ value: "value", from: "redis" });
@@ -30,12 +31,12 @@ describe("F3: a missing entry", () => {
     };
     const [one, other] = await openTwoServers(new Source(), { load });
     const first = one.things.get("a");
-    await vi.waitFor(() => expect(loads).toHaveLength(1));
+    await until(() => expect(loads).toHaveLength(1));
     const others = [one.things.get("a"), other.things.get("a")];
-    await vi.waitFor(() => expect(one.things.counts().waited + other.things.counts().waited).toBe(2));
+    await until(() => expect(one.things.counts().waited + other.things.counts().waited).toBe(2));
     loads[0]?.reject(new Error("the source is out of order"));
     await expect(first).rejects.toThrow("out of order");
-    await vi.waitFor(() => expect(loads).toHaveLength(2));
+    await until(() => expect(loads).toHaveLength(2));
     loads[1]?.resolve("value");
     expect(await Promise.all(others)).toEqual(["value", "value"]);
     expect(loads).toHaveLength(2);
@@ -71,7 +72,7 @@ describe("F3: a missing entry", () => {
     });
     void dying.things.get("a");
     const { entry } = createKeys(name, "thing").of("a");
-    await vi.waitFor(async () => expect(await survivor.client.exists(entry)).toBe(1));
+    await until(async () => expect(await survivor.client.exists(entry)).toBe(1));
     expect(await survivor.things.get("a")).toBe("value");
     expect(survivor.things.counts()).toMatchObject({ waited: 1, misses: 1, loads: 1 });
   });

@@ -6,6 +6,7 @@ import { createKeys } from "../src/keys.ts";
 import { openBesideAnother, typesOf, unavailable } from "./harness/outage.ts";
 import type { ServerOptions } from "./harness/server.ts";
 import { Source } from "./harness/source.ts";
+import { until } from "./harness/until.ts";
 
 describe('F7: onUnavailable: "proceed"', () => {
   const proceeding = { onUnavailable: "proceed", pendingMs: 5_000, commitDeadlineMs: 4_000 } as const;
@@ -14,14 +15,14 @@ describe('F7: onUnavailable: "proceed"', () => {
   async function openInOutage(source: Source, options: ServerOptions = {}) {
     const opened = await openBesideAnother(source, { ...proceeding, ...options });
     await opened.other.things.get("a");
-    await vi.waitFor(() => expect(opened.other.things.counts().fills).toBe(1));
+    await until(() => expect(opened.other.things.counts().fills).toBe(1));
     await opened.proxy.set("refuse");
     return opened;
   }
 
   async function expectCaughtUp({ other, server, proxy }: Awaited<ReturnType<typeof openInOutage>>): Promise<void> {
     await proxy.set("pass");
-    await vi.waitFor(() => expect(typesOf(server)).toContain("caught-up"), { timeout: 5_000 });
+    await until(() => expect(typesOf(server)).toContain("caught-up"));
     expect(await other.things.get("a")).toBe("new");
     expect(await server.things.get("a")).toBe("new");
   }
@@ -72,13 +73,13 @@ describe('F7: onUnavailable: "proceed"', () => {
     });
     await barrier.arrivals(1);
     await proxy.set("pass");
-    await vi.waitFor(() => expect(typesOf(server)).toContain("caught-up"), { timeout: 5_000, interval: 5 });
+    await until(() => expect(typesOf(server)).toContain("caught-up"));
     expect(await other.things.get("a")).toBe("old");
-    await vi.waitFor(async () => expect((await other.things.lookup("a")).from).toBe("redis"));
+    await until(async () => expect((await other.things.lookup("a")).from).toBe("redis"));
     barrier.release();
     expect(await updating).toBe("new");
     expect(await server.things.get("a")).toBe("new");
-    await vi.waitFor(async () => expect(await other.things.get("a")).toBe("new"), { timeout: 5_000 });
+    await until(async () => expect(await other.things.get("a")).toBe("new"));
   });
 
   it("notes invalidations, and refuses those that it could not note", async () => {
@@ -112,13 +113,13 @@ describe("entries that are owed an invalidation", () => {
       catchUp.close();
     });
     catchUp.add(keys);
-    await vi.waitFor(() => expect(drops).toHaveLength(1));
+    await until(() => expect(drops).toHaveLength(1));
     catchUp.add(keys);
     drops[0]?.release();
-    await vi.waitFor(() => expect(drops).toHaveLength(2));
+    await until(() => expect(drops).toHaveLength(2));
     expect(catchUp.owes(keys)).toBe(true);
     drops[1]?.release();
-    await vi.waitFor(() => expect(catchUp.owes(keys)).toBe(false));
+    await until(() => expect(catchUp.owes(keys)).toBe(false));
   });
 
   it("are not asked for any more once the cache is closed", async () => {

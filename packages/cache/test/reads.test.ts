@@ -2,10 +2,11 @@ import { describe, expect, it, onTestFinished, vi } from "vitest";
 import type { CollectionOptions } from "../src/index.ts";
 import { openServer, openTwoServers, openWarmServer, type Server } from "./harness/server.ts";
 import { Source } from "./harness/source.ts";
+import { until } from "./harness/until.ts";
 
 /** What was loaded is stored behind the reader's back. */
 async function untilFilled({ things }: Server, fills: number): Promise<void> {
-  await vi.waitFor(() => expect(things.counts().fills).toBe(fills));
+  await until(() => expect(things.counts().fills).toBe(fills));
 }
 
 describe("a read", () => {
@@ -42,7 +43,7 @@ describe("a read", () => {
     const server = await openWarmServer(source, { ttlMs: 20 });
     await server.things.get("a");
     await untilFilled(server, 1);
-    await vi.waitFor(async () => expect(await server.client.exists(server.keysOf("a").entry)).toBe(0));
+    await until(async () => expect(await server.client.exists(server.keysOf("a").entry)).toBe(0));
     source.rows.set("a", 2);
     expect(await server.things.lookup("a")).toEqual({ value: 2, from: "source" });
   });
@@ -135,9 +136,13 @@ describe("the reads of one tick", () => {
   });
 
   it("get values in the order of their ids, and duplicates as often as asked for", async () => {
-    const server = openServer(new Source({ a: 1, b: 2 }));
+    const server = openServer(new Source({ a: 1, b: 2 }), { pendingMs: 3_600_000 });
     expect(await server.things.getMany(["b", "none", "a", "b", "a"])).toEqual([2, undefined, 1, 2, 1]);
     expect(await server.things.getMany([])).toEqual([]);
+    expect(await server.things.lookupMany(["b", "b"])).toEqual([
+      { value: 2, from: "source" },
+      { value: 2, from: "source" },
+    ]);
   });
 
   it("may be of many ids: no script is long", async () => {
@@ -173,6 +178,6 @@ describe("a listener that throws", () => {
     const server = await openWarmServer(new Source({ a: "large" }), { maxBytes: 1, onEvent });
     expect(await server.things.get("a")).toBe("large");
     expect(warned).toHaveBeenCalledExactlyOnceWith(expect.stringContaining("a listener's bug"), "LockstepWarning");
-    await vi.waitFor(async () => expect(await server.client.exists(server.keysOf("a").entry)).toBe(0));
+    await until(async () => expect(await server.client.exists(server.keysOf("a").entry)).toBe(0));
   });
 });

@@ -1,12 +1,13 @@
 import { Redis } from "ioredis";
-import { onTestFinished, vi } from "vitest";
+import { expect, onTestFinished } from "vitest";
 import { FaultProxy } from "../../../../test/harness/fault-proxy.ts";
 import { uniqueName } from "./redis.ts";
 import { openServer, openWarmServer, type Server, type ServerOptions } from "./server.ts";
 import type { Source } from "./source.ts";
+import { until } from "./until.ts";
 
 /** The deadline of a server whose Redis goes. */
-export const deadlineMs = 100;
+export const deadlineMs = 200;
 
 /** What fails without Redis fails like this. */
 export const unavailable = { code: "UNAVAILABLE", status: 503 };
@@ -22,7 +23,11 @@ export async function openBesideAnother(source: Source, options: ServerOptions =
   const proxy = await FaultProxy.start(other.client.options.port ?? 0);
   onTestFinished(() => proxy.stop());
   const server = openServer(source, { name, client: connectWithoutQueue(proxy.port), deadlineMs, ...options });
-  await vi.waitFor(() => server.cache.ready());
+  await until(() => {
+    // Before that it takes INFO, and no script.
+    expect(server.client.status).toBe("ready");
+    return server.cache.ready();
+  });
   return { server, other, proxy };
 }
 

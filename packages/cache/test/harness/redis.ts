@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { Redis } from "ioredis";
-import { expect, inject, onTestFinished, vi } from "vitest";
+import { expect, inject, onTestFinished } from "vitest";
+import { until } from "./until.ts";
 
 /** A client of the tests' Redis, closed after the test that asked for it. */
 export function testClient({ protocol = 2, keyPrefix = "" }: { protocol?: 2 | 3; keyPrefix?: string } = {}): Redis {
@@ -18,13 +19,10 @@ export function uniqueName(): string {
 
 /** C9: waits until Redis is old enough for fills by whoever has not known it for long. */
 export async function untilOldEnough(client: Redis, pendingMs: number): Promise<void> {
-  await vi.waitFor(
-    async () => {
-      const uptimeS = /uptime_in_seconds:(\d+)/.exec(await client.info("server"))?.[1];
-      expect((Number(uptimeS) - 1) * 1_000).toBeGreaterThan(pendingMs * 1.01);
-    },
-    { timeout: 10_000, interval: 50 },
-  );
+  await until(async () => {
+    const uptimeS = /uptime_in_seconds:(\d+)/.exec(await client.info("server"))?.[1];
+    expect((Number(uptimeS) - 1) * 1_000).toBeGreaterThan(pendingMs * 1.01);
+  });
 }
 
 /** The same client, with `around` put around each script it sends: to hold it, to send it twice, to lose its answer. */
