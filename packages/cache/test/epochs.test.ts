@@ -138,6 +138,10 @@ describe("C8: a Redis that evicts keys without expiry", () => {
     expect(server.things.counts()).toMatchObject({ withoutRedis: 1, refusedUpdates: 1, hits: 0, fills: 0 });
     expect(server.events).toMatchObject([{ type: "unsafe-redis", error: unsafe }]);
     await server.things.invalidate("a");
+
+    await client.config("SET", "maxmemory-policy", "volatile-lru");
+    await expect(server.cache.ready()).resolves.toBeUndefined();
+    expect(await server.things.update("a", write)).toBe(2);
   });
 
   it("is told at once by who asks, and so is one that can be used", async () => {

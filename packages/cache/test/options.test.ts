@@ -24,6 +24,7 @@ describe("an option that can't be meant", () => {
   it.each<[string, Partial<CollectionOptions<unknown>>]>([
     ["ttlMs must be", { ttlMs: 0 }],
     ["ttlMs must be", { ttlMs: Infinity }],
+    ["ttlMs must be at most", { ttlMs: 2 ** 31 }],
     ["ttlMs must be", { ttlMs: "60" as never }],
     ["missingMs must be", { missingMs: -1 }],
     ["writePolicy must be", { writePolicy: "write-behind" as never }],
@@ -65,7 +66,7 @@ describe("an id", () => {
       key: ({ x, y }) => `${x},${y}`,
       loadMany: (ids) => {
         asked.push(...ids);
-        return Promise.resolve(new Map(ids.map((id) => [id, `${id.x}|${id.y}`])));
+        return Promise.resolve(new Map(ids.map(({ x, y }) => [{ x, y }, `${x}|${y}`])));
       },
       ttlMs: 60_000,
     });

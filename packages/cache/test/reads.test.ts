@@ -168,16 +168,21 @@ describe("the reads of one tick", () => {
   });
 });
 
-describe("a listener that throws", () => {
-  it("does the reader no harm, and becomes a warning of the process", async () => {
+describe("a listener that fails", () => {
+  it.each<[string, () => unknown]>([
+    ["throws", () => thrown()],
+    ["rejects", async () => Promise.resolve().then(thrown)],
+  ])("does the reader no harm, and becomes a warning of the process: it %s", async (_name, onEvent) => {
     const warned = vi.spyOn(process, "emitWarning").mockReturnValue(undefined);
     onTestFinished(() => warned.mockRestore());
-    const onEvent = () => {
-      throw new Error("a listener's bug");
-    };
     const server = await openWarmServer(new Source({ a: "large" }), { maxBytes: 1, onEvent });
     expect(await server.things.get("a")).toBe("large");
+    await until(() => expect(warned).toHaveBeenCalled());
     expect(warned).toHaveBeenCalledExactlyOnceWith(expect.stringContaining("a listener's bug"), "LockstepWarning");
     await until(async () => expect(await server.client.exists(server.keysOf("a").entry)).toBe(0));
   });
 });
+
+function thrown(): never {
+  throw new Error("a listener's bug");
+}

@@ -13,7 +13,7 @@ export interface ServerOptions extends Partial<CollectionOptions<unknown>> {
   readonly name?: string;
   readonly client?: Redis;
   readonly deadlineMs?: number;
-  readonly onEvent?: () => void;
+  readonly onEvent?: () => unknown;
 }
 
 /** A server: a cache on a client of its own, with one collection in front of the source. */
