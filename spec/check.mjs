@@ -28,8 +28,6 @@ Checks the model of the coherence protocol, spec/coherence.pml, in every state w
 
 /** As many searches at a time, because each keeps a processor and some gigabytes busy. */
 const searchesAtOnce = 2;
-/** A path to an error is most often short: looked for among short ones it is found in a second, and is easy to read. */
-const shortPaths = [60, 120];
 
 /** Aborted with the reason why everything ends early. */
 const ending = new AbortController();
@@ -106,7 +104,7 @@ function named(name) {
 async function searchAll(chosen, { report }) {
   console.log("One key, every state that can be reached.");
   const judgements = await inTurns(chosen, async (run) => {
-    const findings = await withVerifier(run, verifierOptions(false), (verifier) => searchOnce(run, verifier));
+    const findings = await withVerifier(run, verifierOptions(false), ({ search }) => search());
     const judgement = judge(run, findings);
     printLine(run, findings, judgement);
     return judgement;
@@ -122,7 +120,7 @@ async function searchAll(chosen, { report }) {
 async function searchThreeMembers(chosen) {
   console.log("A sample of the states of one key. What it does not visit it says nothing about.");
   const errors = await inTurns(chosen, async (run) => {
-    const findings = await withVerifier(run, verifierOptions(true), ({ search }) => search(run.depth));
+    const findings = await withVerifier(run, verifierOptions(true), ({ search }) => search());
     printLine(run, findings, { passed: findings.error === undefined, verdict: findings.error ?? "no error seen" });
     console.log(`    ${coverage(findings)}`);
     return findings.error;
@@ -133,9 +131,9 @@ async function searchThreeMembers(chosen) {
 /** @param {readonly Run[]} chosen */
 async function tellStory(chosen) {
   for (const run of chosen) {
-    await withVerifier(run, verifierOptions(false), async (verifier) => {
-      const { error } = await searchOnce(run, verifier);
-      const lines = error === undefined ? ["No error was found."] : await verifier.story();
+    await withVerifier(run, verifierOptions(false), async ({ search, story }) => {
+      const { error } = await search();
+      const lines = error === undefined ? ["No error was found."] : await story();
       console.log([run.name, ...lines].join("\n  "));
     });
   }
@@ -145,19 +143,6 @@ async function tellStory(chosen) {
 /** @param {boolean} bitstate */
 function verifierOptions(bitstate) {
   return { bitstate, signal: ending.signal };
-}
-
-/**
- * @param {Run} run
- * @param {import("./search.mjs").Verifier} verifier
- */
-async function searchOnce(run, { search }) {
-  if (run.without === undefined) return search(run.depth);
-  for (const depth of shortPaths) {
-    const findings = await search(depth);
-    if (findings.error !== undefined || findings.stoppedBy !== "depth") return findings;
-  }
-  return search(run.depth);
 }
 
 /**

@@ -6,6 +6,10 @@
  * read that began after that must not return an older one. Versions are numbered in the order in which they took effect.
  * (This is exact for a register whose writes are totally ordered by their effects, and those are: one source.)
  *
+ * Whole, the protocol keeps more than that (FROM_EFFECT): once a version has taken effect, returned or not, nobody who begins
+ * to read is given an older one. That is what is checked, because it takes fewer states: `newest` is `source`, and to return
+ * changes nothing. What a mutant breaks is the property itself.
+ *
  * Abstractions, each of which allows at least what really happens:
  * - Time. A lease may lapse at any moment. What the protocol derives from clocks ("still for D(1+rho), so its lease has
  *   lapsed"; "P is over, so no commit of that write can follow") is a step that makes the derived fact true.
@@ -15,9 +19,12 @@
  * - Sending and running a read is one step, and so are running a script and its reply, unless a message can come
  *   between the two that matters (begin, the replies to reads and stores, renewals).
  * - Epochs are never compared as numbers either: what is of an older one is marked so when another primary comes. That
- *   one has what the last had, or has lost the marks, or has the oldest entry of all.
+ *   one has what the last had, or has missed any of the marks, or has an older entry or fill token.
+ * - What can't matter any more is forgotten (…IfUseless, stopWriting).
  *
- * Not in the model: several keys, lifetimes, rotation of ids, two primaries at once, versions of the protocol.
+ * Not in the model: several keys (of another key's traffic only what it can do to this one: it removes members, and it
+ * shows gaps), several reads under way in one server, lifetimes, rotation of ids, a primary that has lost a session's
+ * record, two primaries at once, versions of the protocol.
  */
 
 #ifndef MEMBERS
@@ -44,7 +51,7 @@ mtype:entry entry = nothing;
 byte entryValue;                      /* version, or which member holds the token */
 bool entryOld;                        /* of an older epoch; so with every …Old */
 bool pending[WRITERS];                /* the mark: whose token is in it */
-bool overlapped[WRITERS];             /* another write was pending, or the epoch was young: what it gives is not stored */
+bool overlapped[WRITERS];             /* cache: another write was pending, or the epoch young; what it gives is not stored */
 #ifdef KIND_SESSIONS
 bool alive;                           /* the record; `source` is its version */
 #endif
@@ -56,7 +63,11 @@ byte occupant[SLOTS];                 /* 0, member + 1, or ZOMBIE */
 
 /* ---- the source: the database; for sessions the record itself ---- */
 byte source;
+#ifdef FROM_EFFECT
+#define newest source
+#else
 byte newest;
+#endif
 
 /* ---- members: servers with copies ---- */
 mtype:read = { idle, answered, filling, loaded, stored }
@@ -64,7 +75,7 @@ mtype:read reading[MEMBERS] = idle;
 byte readValue[MEMBERS];
 bool mayKeep[MEMBERS];                /* the reply may become a copy */
 bool reserved[MEMBERS];               /* C5 the reservation stands */
-bool closed[MEMBERS];                 /* C5 later callers may not share the read under way */
+bool closed[MEMBERS];                 /* C5 later callers may not share the read under way, if there is one */
 byte copy[MEMBERS] = NONE;
 bool lease[MEMBERS];                  /* C1 valid on the member's own clock */
 byte leaseAge[MEMBERS];               /* given in this epoch, the one before, or one before that */
@@ -77,8 +88,8 @@ typedef Inbox { mtype:message from[WRITERS] = none }
 Inbox inbox[MEMBERS];
 
 /* ---- writers ---- */
-mtype:write = { ready, based, begun, revoked, committed, ended, dead }
-mtype:write writing[WRITERS] = ready;
+mtype:write = { ready, based, begun, revoked, committed, over }
+mtype:write writing[WRITERS] = ready; /* over: returned, or its server died; then its token stays in the mark */
 bool beginOld[WRITERS];
 bool waitsForLeases[WRITERS];         /* C9: the epoch of its begin was younger than D(1+rho), which is not over yet */
 byte writtenValue[WRITERS];           /* the version it made */
@@ -93,7 +104,7 @@ bool baseStands[WRITERS];             /* S1: the record is still the one that it
 #endif
 
 byte faults;
-hidden byte i, j;
+byte i, j;                            /* 0 after every step */
 
 #define hasSlot(m) (slot[m] != 0 && occupant[slot[m] - 1] == (m) + 1)
 #define anyPending (pending[0] || pending[WRITERS - 1])
@@ -102,21 +113,43 @@ hidden byte i, j;
 inline returned(version) { if :: version > newest -> newest = version :: else fi }
 
 /* Who begins now must not be given this version if a finished operation has returned a newer one. */
-inline mayBeGiven(version) { assert(version >= newest) }
+inline mayBeGiven(version) {
+	if :: version < newest -> printf("MSC: version %d is given, which must be %d or newer\n", version, newest) :: else fi;
+	assert(version >= newest)
+}
 
 inline forgetRead(m) {
 	reading[m] = idle; readValue[m] = 0; mayKeep[m] = false; reserved[m] = false; closed[m] = false
 }
 
+inline closeRead(m) { closed[m] = (reading[m] != idle) }
+
+#ifdef MUTANT_STORE_WITHOUT_TOKEN
+#define tokenStands(m) true
+#elif defined(MUTANT_TOKEN_OF_OLDER_EPOCH)
+#define tokenStands(m) (entry == token && entryValue == m)
+#else
+#define tokenStands(m) (entry == token && entryValue == m && !entryOld) /* C5, C9 */
+#endif
+
 /*
- * What will neither be kept nor shared can only be returned, which changes nothing that returning it just before would
- * not have changed: without this step there would be more states and no more behaviours.
+ * What will neither be stored nor kept nor shared can only be returned. Under FROM_EFFECT that changes nothing, so that
+ * without it there are fewer states and no fewer behaviours.
  */
 inline forgetIfUseless(m) {
 	if
 	:: (reading[m] == answered || reading[m] == stored) && !(mayKeep[m] && reserved[m]) && closed[m] -> forgetRead(m)
+#if defined(FROM_EFFECT) && !defined(KIND_SESSIONS)
+	:: (reading[m] == filling || reading[m] == loaded) && !tokenStands(m) && closed[m] -> forgetRead(m)
+#endif
 	:: else
 	fi
+}
+
+inline dropEntry() {
+	entry = nothing; entryValue = 0; entryOld = false;
+	for (j : 0 .. MEMBERS - 1) { forgetIfUseless(j) }
+	j = 0
 }
 
 inline clearInbox(m) {
@@ -137,10 +170,9 @@ inline emptyIfUseless(m) {
 #if !defined(MUTANT_JOIN_KEEPS_COPIES) && !defined(MUTANT_JOIN_KEEPS_RESERVATIONS) && !defined(MUTANT_COPY_WITHOUT_LEASE)
 	if
 	:: !hasSlot(m) && !lease[m] && renewal[m] != granting ->
-		copy[m] = NONE; reserved[m] = false; closed[m] = true;
+		copy[m] = NONE; reserved[m] = false; closeRead(m); leaseAge[m] = 0;
 		clearInbox(m);
-		forgetIfUseless(m);
-		if :: reading[m] == idle -> closed[m] = false :: else fi
+		forgetIfUseless(m)
 	:: else
 	fi
 #else
@@ -155,7 +187,7 @@ inline dropCopy(m) {
 	reserved[m] = false;
 #endif
 #ifndef MUTANT_REVOCATION_LEAVES_READ_OPEN
-	closed[m] = true;
+	closeRead(m);
 #endif
 	forgetIfUseless(m)
 }
@@ -175,8 +207,8 @@ inline sendRead(m) {
 	reading[m] = answered;
 	readValue[m] = source;
 	mayKeep[m] = true;
-	mayBeGiven(source);
 	printf("MSC: member %d reads version %d (pending: %d, there: %d)\n", m, source, anyPending, alive);
+	mayBeGiven(source);
 	/* Neither kept nor shared with who came later: C4, and C6 for a session that is not there. */
 #ifndef MUTANT_MISSING_SHARED
 	if :: !alive -> returned(source); forgetRead(m) :: else fi;
@@ -200,19 +232,20 @@ inline sendRead(m) {
 	if
 	:: entry == value && entryIsCurrent ->
 		reading[m] = answered; readValue[m] = entryValue; mayKeep[m] = true;
-		mayBeGiven(entryValue);
-		printf("MSC: member %d finds version %d\n", m, entryValue)
+		printf("MSC: member %d finds version %d\n", m, entryValue);
+		mayBeGiven(entryValue)
 	:: else ->
 		if
 		:: fillsForbidden || (entry == token && !entryOld) ->
 			/* C6: nobody who came later shares it, so its sending, its load and its return can be one step. */
 #ifdef MUTANT_UNCACHED_SHARED
 			reading[m] = filling;
-#else
-			returned(source);
-			forgetRead(m);
-#endif
 			printf("MSC: member %d gets no fill token\n", m)
+#else
+			printf("MSC: member %d gets no fill token, and returns version %d\n", m, source);
+			returned(source);
+			forgetRead(m)
+#endif
 		:: else ->
 			entry = token; entryValue = m; entryOld = false;
 			reading[m] = filling;
@@ -227,13 +260,6 @@ inline readSource(m) {
 	printf("MSC: member %d loads version %d\n", m, source)
 }
 
-#ifdef MUTANT_STORE_WITHOUT_TOKEN
-#define tokenStands(m) true
-#elif defined(MUTANT_TOKEN_OF_OLDER_EPOCH)
-#define tokenStands(m) (entry == token && entryValue == m)
-#else
-#define tokenStands(m) (entry == token && entryValue == m && !entryOld) /* C5, C9 */
-#endif
 
 inline store(m) {
 	if
@@ -262,9 +288,7 @@ inline finishRead(m) {
 #else
 #define vouched(m) lease[m]
 #endif
-#ifdef MUTANT_UNCACHED_SHARED
-#define shareable(m) (reading[m] != idle)
-#elif defined(KIND_SESSIONS)
+#ifdef KIND_SESSIONS
 #define shareable(m) (reading[m] == answered)
 #else
 #define shareable(m) (reading[m] != idle && reading[m] != filling)
@@ -321,7 +345,7 @@ inline join(m) {
 #ifndef MUTANT_JOIN_KEEPS_RESERVATIONS
 	reserved[m] = false;
 #endif
-	closed[m] = true;
+	closeRead(m);
 	forgetIfUseless(m)
 }
 
@@ -404,9 +428,10 @@ inline deliver(m, w) {
 
 proctype Member(byte m) {
 	do
-	:: d_step { mayServe(m) -> mayBeGiven(copy[m]) }
+	:: d_step { mayServe(m) -> printf("MSC: member %d serves its copy, version %d\n", m, copy[m]); mayBeGiven(copy[m]) }
 	:: d_step { reading[m] == idle && !(copy[m] != NONE && lease[m]) -> sendRead(m) }
 	:: d_step { shareable(m) && vouched(m) && !closed[m] ->
+		printf("MSC: member %d lets a later caller share its read of version %d\n", m, readValue[m]);
 		mayBeGiven(readValue[m]) }
 #ifdef KIND_SESSIONS
 	:: d_step { reading[m] == answered -> finishRead(m) }
@@ -428,6 +453,7 @@ proctype Member(byte m) {
 	:: d_step { lacks(m, 0) || lacks(m, WRITERS - 1) -> closeGap(m) }
 	:: d_step { lease[m] -> lease[m] = false; emptyIfUseless(m); printf("MSC: the lease of member %d lapses\n", m) }
 #endif
+	:: d_step { copy[m] != NONE -> copy[m] = NONE; printf("MSC: member %d evicts its copy\n", m) }
 	:: d_step { !hasSlot(m) && freeSlot -> join(m) }
 	od
 }
@@ -437,23 +463,23 @@ proctype Member(byte m) {
 inline begin(w) {
 	writing[w] = begun;
 	pending[w] = true;
-#if !defined(KIND_SESSIONS) && !defined(MUTANT_YOUNG_WRITE_STORED)
-	overlapped[w] = youngForFills; /* C9 */
-#endif
 	beginOld[w] = false;
 	waitsForLeases[w] = youngForEffects;
 	/* What the member believes: it may have been removed without knowing it yet. */
 	ownSlot[w] = slot[HOME(w)]; ownNonceCurrent[w] = hasSlot(HOME(w));
-#if WRITERS > 1 && !defined(MUTANT_OVERLAP_IGNORED)
-	if :: pending[1 - w] -> overlapped[w] = true; overlapped[1 - w] = true :: else fi;
-#endif
 #ifndef KIND_SESSIONS
+#ifndef MUTANT_YOUNG_WRITE_STORED
+	overlapped[w] = youngForFills; /* C9 */
+#endif
+#if WRITERS > 1 && !defined(MUTANT_OVERLAP_IGNORED)
+	if :: pending[1 - w] -> overlapped[w] = true; overlapped[1 - w] = (writing[1 - w] != over) :: else fi;
+#endif
 #ifdef MUTANT_BEGIN_KEEPS_ENTRY
-	if :: entry == token -> entry = nothing; entryValue = 0; entryOld = false :: else fi;
+	if :: entry == token -> dropEntry() :: else fi;
 #elif defined(MUTANT_BEGIN_KEEPS_TOKEN)
-	if :: entry == value -> entry = nothing; entryValue = 0; entryOld = false :: else fi;
+	if :: entry == value -> dropEntry() :: else fi;
 #else
-	entry = nothing; entryValue = 0; entryOld = false; /* C4; C5: its token too */
+	dropEntry(); /* C4; C5: its token too */
 #endif
 #endif
 	printf("MSC: writer %d begins\n", w)
@@ -540,14 +566,18 @@ inline isAbsent(s) {
 	i = 0
 }
 
+/* A writer of another key finds that its lease has lapsed, or that nobody answers. */
+#define mayBeRemoved(s) \
+	(occupant[s] == ZOMBIE || (occupant[s] != 0 && !lease[occupant[s] - 1] && renewal[occupant[s] - 1] != granting))
+
 /* Compare and remove: had the member renewed, `timedOut` would not stand. */
-inline removeMember(w, s) {
+inline remove(s) {
 	occupant[s] = 0;
 	endJoining(s);
 	isAbsent(s);
-	emptyIfUseless(0);
-	emptyIfUseless(MEMBERS - 1);
-	printf("MSC: writer %d removes slot %d\n", w, s)
+	for (j : 0 .. MEMBERS - 1) { emptyIfUseless(j) }
+	j = 0;
+	printf("MSC: the member in slot %d is removed\n", s)
 }
 
 #ifdef MUTANT_NO_WAIT
@@ -558,13 +588,26 @@ inline removeMember(w, s) {
 #define mayTakeEffect(w) (!waits(w) && !waitsForLeases[w]) /* C3, C9 */
 #endif
 
-inline leaveMark(w) {
+/* A write that is over matters by its token alone: without it, it is of no epoch either. */
+inline loseToken(w) {
 	pending[w] = false; overlapped[w] = false;
+	if :: writing[w] == over -> beginOld[w] = false :: else fi
+}
+
+/* It returns, or its server dies: beside its token nothing of it matters any more. */
+inline stopWriting(w) {
+	writing[w] = over;
+	overlapped[w] = false; beginOld[w] = (beginOld[w] && pending[w]);
+	waitsForLeases[w] = false; ownSlot[w] = 0; ownNonceCurrent[w] = false; writtenValue[w] = 0;
 #ifdef KIND_SESSIONS
 	baseStands[w] = false;
 #endif
-	beginOld[w] = false; waitsForLeases[w] = false; ownSlot[w] = 0; ownNonceCurrent[w] = false; writtenValue[w] = 0;
 	forgetWaits(w)
+}
+
+inline leaveMark(w) {
+	stopWriting(w);
+	loseToken(w)
 }
 
 inline startOver(w) {
@@ -589,12 +632,11 @@ inline finish(w) {
 		if :: change[w] == destroy -> alive = false :: else fi;
 		printf("MSC: writer %d makes version %d (there: %d)\n", w, source, alive);
 		returned(source);
-		leaveMark(w);
-		writing[w] = ended
+		leaveMark(w)
 	:: else ->
 		printf("MSC: writer %d meets a conflict\n", w);
 		leaveMark(w);
-		writing[w] = (alive -> ready : ended)
+		writing[w] = (alive -> ready : over)
 	fi
 }
 #else
@@ -619,20 +661,20 @@ inline end(w) {
 		printf("MSC: writer %d ends\n", w)
 	fi;
 	returned(writtenValue[w]);
-	leaveMark(w);
-	writing[w] = ended
+	leaveMark(w)
 }
 #endif
 
+/* In another epoch than that of its begin there is nobody whose renewals it could count. */
 #define forSlot(w, s) \
-	:: d_step { writing[w] == revoked && writer[w].waiting[s] && !writer[w].timedOut[s] -> timeOut(w, s) } \
-	:: d_step { writing[w] == revoked && writer[w].timedOut[s] && !beginOld[w] -> removeMember(w, s) }
+	:: d_step { writing[w] == revoked && !beginOld[w] && writer[w].waiting[s] && !writer[w].timedOut[s] -> timeOut(w, s) } \
+	:: d_step { writing[w] == revoked && !beginOld[w] && writer[w].timedOut[s] -> remove(s) }
 
 proctype Writer(byte w) {
 	do
 #ifdef KIND_SESSIONS
 	:: d_step { writing[w] == ready && change[w] == birth && !alive && source == 0 -> /* create if absent: no begin */
-		source++; alive = true; returned(source); writing[w] = ended;
+		source++; alive = true; returned(source); writing[w] = over;
 		printf("MSC: writer %d creates the session\n", w) }
 	:: d_step { writing[w] == ready && alive ->
 		/* Its base is what it loaded: the record, or its own copy. */
@@ -668,14 +710,12 @@ proctype Writer(byte w) {
 
 /* P is over for this token. A commit of a write that is not done can't follow: the source enforces the deadline. */
 inline lapse(w) {
-#ifdef KIND_SESSIONS
-	pending[w] = false; overlapped[w] = false
-#else
 	if
-	:: writing[w] == begun || writing[w] == revoked -> leaveMark(w); writing[w] = dead
-	:: else -> pending[w] = false; overlapped[w] = false
-	fi
+#ifndef KIND_SESSIONS
+	:: writing[w] == begun || writing[w] == revoked -> leaveMark(w)
 #endif
+	:: else -> loseToken(w)
+	fi;
 	printf("MSC: the token of writer %d lapses\n", w)
 }
 
@@ -684,7 +724,7 @@ inline matureForFills() {
 	youngForFills = false;
 	j = 0;
 	do
-	:: j < WRITERS -> if :: beginOld[j] && writing[j] != ready && writing[j] != ended -> lapse(j) :: else fi; j++
+	:: j < WRITERS -> if :: beginOld[j] -> lapse(j) :: else fi; j++
 	:: else -> break
 	od;
 	j = 0;
@@ -737,7 +777,7 @@ inline crash(m) {
 	do
 	:: j < WRITERS ->
 		if
-		:: HOME(j) == m && writing[j] != ready && writing[j] != ended -> forgetWaits(j); writing[j] = dead
+		:: HOME(j) == m && writing[j] != ready && writing[j] != over -> stopWriting(j)
 		:: else
 		fi;
 		j++
@@ -766,7 +806,13 @@ inline newEpoch() {
 	entryOld = (entry != nothing);
 	j = 0;
 	do
-	:: j < WRITERS -> beginOld[j] = (writing[j] != ready && writing[j] != based && writing[j] != ended); j++
+	:: j < WRITERS ->
+		beginOld[j] = (pending[j] || writing[j] == begun || writing[j] == revoked || writing[j] == committed);
+		for (i : 0 .. SLOTS - 1) { writer[j].timedOut[i] = false }
+#ifdef MUTANT_WAIT_ENDS_WITH_EPOCH
+		waitsForLeases[j] = false;
+#endif
+		j++
 	:: else -> break
 	od;
 	j = 0;
@@ -779,7 +825,7 @@ inline newEpoch() {
 	:: j < SLOTS -> occupant[j] = 0; endJoining(j); j++
 	:: else -> break
 	od;
-	j = 0;
+	i = 0; j = 0;
 #if defined(MUTANT_ABSENCE_IN_ANY_EPOCH) || defined(MUTANT_FINISH_IN_ANY_EPOCH)
 	do
 	:: j < WRITERS -> for (i : 0 .. SLOTS - 1) { writer[j].waiting[i] = false }; j++
@@ -787,21 +833,20 @@ inline newEpoch() {
 	od;
 	i = 0; j = 0;
 #endif
-	for (j : 0 .. MEMBERS - 1) { emptyIfUseless(j) }
+	for (j : 0 .. MEMBERS - 1) { emptyIfUseless(j); forgetIfUseless(j) }
 	j = 0;
 	printf("MSC: another primary\n")
 }
-inline loseMarks() {
-	j = 0;
-	do
-	:: j < WRITERS -> pending[j] = false; overlapped[j] = false; j++
-	:: else -> break
-	od;
-	j = 0
+inline loseMark(w) {
+	loseToken(w);
+	printf("MSC: it has missed the token of writer %d\n", w)
+}
+inline goBack(what, whose) {
+	entry = what; entryValue = whose; entryOld = true;
+	printf("MSC: its entry is an older one (token: %d)\n", what == token)
 }
 
 #define fault (faults < FAULTS)
-#define tokenLapses(w) (pending[w] && writing[w] != ready)
 
 #define faultsOf(m) \
 	:: d_step { fault -> faults++; crash(m) } \
@@ -812,26 +857,27 @@ inline loseMarks() {
 proctype Environment() {
 	do
 #ifndef LIVENESS
-	:: d_step { tokenLapses(0) -> lapse(0) }
+	:: d_step { pending[0] -> lapse(0) }
 #if WRITERS > 1
-	:: d_step { tokenLapses(1) -> lapse(1) }
+	:: d_step { pending[1] -> lapse(1) }
 #endif
-	:: d_step { youngForFills && !youngForEffects -> matureForFills() } /* P is longer than D(1+rho) */
+	:: d_step { youngForFills -> matureForFills() } /* P may be shorter or longer than D(1+rho) */
 	:: d_step { youngForEffects -> matureForEffects() }
 	:: d_step { olderYoung -> olderMatures() }
-	/* A joining that is over is removed by a write to another key. */
-	:: d_step { occupant[0] == ZOMBIE -> occupant[0] = 0; isAbsent(0) }
+	:: d_step { mayBeRemoved(0) -> remove(0) }
 #if SLOTS > 1
-	:: d_step { occupant[1] == ZOMBIE -> occupant[1] = 0; isAbsent(1) }
+	:: d_step { mayBeRemoved(1) -> remove(1) }
 #endif
 #if SLOTS > 2
-	:: d_step { occupant[2] == ZOMBIE -> occupant[2] = 0; isAbsent(2) }
+	:: d_step { mayBeRemoved(2) -> remove(2) }
 #endif
 #ifndef KIND_SESSIONS
 	/* Eviction, and the end of an entry's or a token's life. */
-	:: d_step { entry != nothing -> entry = nothing; entryValue = 0; entryOld = false }
+	:: d_step { entry != nothing ->
+		dropEntry();
+		printf("MSC: the entry or the fill token is evicted\n") }
 #ifdef MUTANT_MARK_EVICTED
-	:: d_step { anyPending -> loseMarks() }
+	:: d_step { anyPending -> loseToken(0); loseToken(WRITERS - 1); printf("MSC: the mark is evicted\n") }
 #endif
 #endif
 	faultsOf(0)
@@ -843,15 +889,18 @@ proctype Environment() {
 #endif
 	:: atomic { fault ->
 		d_step { faults++; newEpoch() };
-		if :: skip :: d_step { loseMarks() } fi
+		/* Of the marks it may have missed any. */
+		if :: skip :: d_step { loseMark(0) } fi;
+#if WRITERS > 1
+		if :: skip :: d_step { loseMark(1) } fi
+#endif
 #ifndef KIND_SESSIONS
 		;
 		if
 		:: skip
-		/* It has missed whatever was last. */
-		:: d_step { entry = value; entryValue = 0; entryOld = true }
-		:: d_step { reading[0] == loaded -> entry = token; entryValue = 0; entryOld = true }
-		:: d_step { reading[1] == loaded -> entry = token; entryValue = 1; entryOld = true }
+		:: d_step { goBack(value, 0) }
+		:: d_step { reading[0] == loaded -> goBack(token, 0) }
+		:: d_step { reading[1] == loaded -> goBack(token, 1) }
 		fi
 #endif
 		}

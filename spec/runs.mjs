@@ -43,8 +43,8 @@ const liveness = /** @type {const} */ ({
 
 /** @type {(Partial<Omit<Run, "name">> & { kinds: readonly Kind[], suffix?: string })[]} each may set what is standard otherwise */
 const models = [
-  // A hash table of 2^27 entries, since there are tens of millions of states.
-  { kinds: both, options: ["-w27"] },
+  // A hash table of 2^25 entries, since there are millions of states.
+  { kinds: both, defines: ["FROM_EFFECT"], options: ["-w25"] },
   { kinds: both, suffix: ", liveness", ...liveness },
 ];
 
@@ -81,6 +81,7 @@ const mutants = [
   { mutant: "TOKEN_OF_OLDER_EPOCH", kinds: ["cache"], without: "C9: a fill token of an older epoch is void" },
   { mutant: "TOKEN_IN_YOUNG_EPOCH", kinds: ["cache"], without: "C9: no fill token in the first P of an epoch" },
   { mutant: "EFFECT_IN_YOUNG_EPOCH", kinds: both, without: "C9: no write takes effect in the first D of an epoch" },
+  { mutant: "WAIT_ENDS_WITH_EPOCH", kinds: ["cache"], without: "C9: that wait goes on when another epoch begins" },
   { mutant: "YOUNG_WRITE_STORED", kinds: ["cache"], without: "C9: a write that begins in the first P drops at end" },
   { mutant: "ABSENCE_IN_ANY_EPOCH", kinds: ["cache"], without: "C9: absence means lapsed only in the epoch of begin" },
   {
@@ -105,6 +106,8 @@ export const runs = [
       name: `${kind}/${mutant}`,
       kind,
       defines: [`MUTANT_${mutant}`, ...(run.defines ?? [])],
+      // Breadth first: no path to the error that is found has fewer steps, so it is soon found and easily read.
+      compilerFlags: run.property === "liveness" ? standard.compilerFlags : [...standard.compilerFlags, "-DBFS"],
     })),
   ),
 ];

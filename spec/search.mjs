@@ -18,8 +18,8 @@ import { runCommand } from "../infra/local/processes.mjs";
  * @property {number | undefined} hashFactor of a bitstate search: bits of memory a state; Spin trusts its coverage above 100
  *
  * @typedef {object} Verifier
- * @property {(depth: number) => Promise<Findings>} search follows paths up to that many steps
- * @property {() => Promise<string[]>} story what the model prints along the path to the error that was found last
+ * @property {() => Promise<Findings>} search
+ * @property {() => Promise<string[]>} story what the model prints along the path to the error that was found
  */
 
 export const model = fileURLToPath(new URL("./coherence.pml", import.meta.url));
@@ -57,6 +57,7 @@ export async function withVerifier(run, { bitstate, signal }, work) {
   ];
   const options = [
     `-Q${run.minutes}`,
+    `-m${run.depth}`,
     ...run.options,
     ...(liveness ? ["-a", "-f"] : []),
     ...(bitstate ? bitstateMemory : []),
@@ -65,11 +66,10 @@ export async function withVerifier(run, { bitstate, signal }, work) {
     // A copy, since the trail to an error is written beside the model.
     await copyFile(model, join(cwd, basename(model)));
     await tool("Spin", "spin", ["-a", ...definesOf(run), basename(model)]);
-    // A mutant is found sooner than its verifier is optimised. -w: code that Spin has written is nobody's to mend.
-    const effort = run.without === undefined ? "-O2" : "-O0";
-    await tool("gcc", "gcc", [effort, "-w", ...flags, "-o", "pan", "pan.c"]);
+    // -w: warnings about code that Spin has written are nobody's to mend.
+    await tool("gcc", "gcc", ["-O2", "-w", ...flags, "-o", "pan", "pan.c"]);
     return await work({
-      search: async (depth) => parseFindings(await tool("The verifier", "./pan", [...options, `-m${depth}`])),
+      search: async () => parseFindings(await tool("The verifier", "./pan", options)),
       story: async () => parseStory(await tool("The verifier", "./pan", ["-r", "-S"])),
     });
   } finally {
@@ -122,9 +122,9 @@ function stoppedBy(output) {
 
 /** @param {string} output of a replay */
 function parseStory(output) {
-  // "MSC: " is how Spin knows the lines of a message sequence chart.
+  // "MSC: " is how Spin knows the lines of a message sequence chart; "~G" begins those of its own about an LTL property.
   const lines = output.split("\n").map((line) => line.trim());
   return lines
-    .filter((line) => /^(MSC: |pan:\d+: |<<<<<START OF CYCLE)/.test(line))
+    .filter((line) => /^(MSC: (?!~G)|pan:\d+: |<<<<<START OF CYCLE)/.test(line))
     .map((line) => line.replace(/^MSC: /, ""));
 }
