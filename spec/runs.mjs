@@ -118,4 +118,5 @@ export const bitstateRuns = both.map((kind) => ({
   name: `${kind}, three members`,
   kind,
   bounds: { ...standard.bounds, members: 3 },
+  defines: ["FROM_EFFECT"],
 }));
