@@ -5,6 +5,16 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
   return prototype === Object.prototype || prototype === null;
 }
 
+/** A value of an object's own, `undefined` if it has none of that name. */
+export function ownValue(object: Record<string, unknown>, key: string): unknown {
+  return Object.hasOwn(object, key) ? object[key] : undefined;
+}
+
+/** The JSON Pointer (RFC 6901) of a key below another's. */
+export function pointerTo(parent: string, key: string): string {
+  return `${parent}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`;
+}
+
 /** Deeper data could not be compared, merged or written again without exhausting the stack. */
 const maxDepth = 500;
 

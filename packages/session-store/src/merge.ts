@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { isPlainObject } from "./json.ts";
+import { isPlainObject, ownValue, pointerTo } from "./json.ts";
 
 /**
  * Decides a value that two requests changed.
@@ -59,10 +59,10 @@ function mergeObjects(sides: Sides<Record<string, unknown>>): Record<string, unk
   for (const key of new Set([...Object.keys(theirs), ...Object.keys(mine)])) {
     const value = mergeValue({
       ...sides,
-      base: own(base, key),
-      mine: own(mine, key),
-      theirs: own(theirs, key),
-      path: `${sides.path}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`,
+      base: ownValue(base, key),
+      mine: ownValue(mine, key),
+      theirs: ownValue(theirs, key),
+      path: pointerTo(sides.path, key),
     });
     if (value !== undefined) merged[key] = value;
   }
@@ -104,10 +104,6 @@ function mergeAppends(base: unknown, mine: unknown, theirs: unknown): unknown[] 
 
 function startsWith(list: unknown[], start: unknown[]): boolean {
   return list.length >= start.length && isDeepStrictEqual(list.slice(0, start.length), start);
-}
-
-function own(object: Record<string, unknown>, key: string): unknown {
-  return Object.hasOwn(object, key) ? object[key] : undefined;
 }
 
 /**
