@@ -1,19 +1,16 @@
+import type { LineWork } from "./line-measurement.ts";
 import type { CacheProduct } from "./peers/product.ts";
 import { cachingInProcess, cachingInRedis, inProcess, lockstepCacheAside, rawRedis } from "./products.ts";
 import type { WorkName } from "./works.ts";
 
-/** One piece of work that several products do in turns. */
-export interface Line {
+/** A line of the cache's table. */
+export interface Line extends LineWork {
   readonly title: string;
   readonly work: WorkName;
   /** The first is what the others are compared with. */
   readonly products: readonly CacheProduct[];
   readonly valueBytes: number;
   readonly ids: number;
-  /** On the way from the clients to Redis. */
-  readonly delayMs: number;
-  /** In a turn. */
-  readonly maxCalls: number;
   readonly remarks?: readonly string[];
 }
 

@@ -1,41 +1,20 @@
 // One product in a process of its own, so that neither its memory nor its timers nor what V8 learned of it is anybody else's.
 import { isDeepStrictEqual } from "node:util";
 import { setTimeout as delay } from "node:timers/promises";
+import { answerParent } from "./asked-process.ts";
 import type { CacheClient } from "./peers/product.ts";
 import { products } from "./products.ts";
+import type { Run, RunRequest } from "./rounds.ts";
 import { valueOf } from "./values.ts";
 import { CountingSource, type Work, type WorkName, works } from "./works.ts";
 
 export interface OpenRequest {
-  readonly ask: "open";
   readonly redisUrl: string;
   readonly prefix: string;
   readonly work: WorkName;
   readonly valueBytes: number;
   readonly ids: number;
 }
-
-/** Calls follow one another until the time is up or their number is reached. */
-export interface RunRequest {
-  readonly ask: "run";
-  readonly durationMs: number;
-  readonly maxCalls: number;
-}
-
-export type Request = OpenRequest | RunRequest | { readonly ask: "close" };
-
-export interface Run {
-  readonly operations: number;
-  readonly elapsedMs: number;
-  /** Of this whole process: user and system. */
-  readonly cpuMs: number;
-  /** How often the source was asked. */
-  readonly loads: number;
-  /** Of each call; none where that is no figure. */
-  readonly latenciesMs: Float64Array;
-}
-
-export type Reply = { readonly run: Run | undefined } | { readonly failure: string };
 
 /** Longer than any product keeps from caching after Redis has started. */
 const fillTimeoutMs = 15_000;
@@ -51,34 +30,24 @@ interface Opened {
 let opened: Opened | undefined;
 let calls = 0;
 
-process.on("message", (request: Request) => {
-  answer(request).then(
-    (run) => reply({ run }),
-    (error: unknown) => reply({ failure: error instanceof Error ? error.message : String(error) }),
-  );
-});
-// Ctrl-C reaches the whole group; the parent decides the end. Should it die, the channel closes and this process ends as well.
-process.on("SIGINT", () => undefined);
-process.on("disconnect", () => process.exit());
-
-function reply(message: Reply): void {
-  process.send?.(message);
-}
-
-async function answer(request: Request): Promise<Run | undefined> {
-  if (request.ask === "open") {
+const answers = {
+  open: async (request: OpenRequest): Promise<void> => {
     opened = await open(request);
     await fill(opened);
-    return undefined;
-  }
-  if (request.ask === "run") {
+  },
+  run: async (request: RunRequest): Promise<Run> => {
     if (opened === undefined) throw new Error("Nothing is open.");
     return run(opened, request);
-  }
-  await opened?.client.close();
-  opened = undefined;
-  return undefined;
-}
+  },
+  close: async (): Promise<void> => {
+    await opened?.client.close();
+    opened = undefined;
+  },
+};
+
+export type ClientAnswers = typeof answers;
+
+answerParent(answers);
 
 async function open({ redisUrl, prefix, work: name, valueBytes, ids: count }: OpenRequest): Promise<Opened> {
   const product = products.find((candidate) => candidate.name === process.argv[2]);

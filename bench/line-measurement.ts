@@ -1,10 +1,25 @@
-import { randomUUID } from "node:crypto";
 import { messageOf } from "../infra/local/progress.mjs";
-import type { Line } from "./cache-lines.ts";
 import { DelayProxy } from "./delay-proxy.ts";
-import type { ProductProcess } from "./product-process.ts";
 import type { Counted, RedisObserver } from "./redis-observer.ts";
-import type { Turn } from "./rounds.ts";
+import type { Run, RunRequest, Turn } from "./rounds.ts";
+
+/** A product that does a line's work. */
+export interface Contender {
+  readonly name: string;
+  /** @param redisUrl where Redis is, for this line */
+  open(redisUrl: string): Promise<void>;
+  run(request: RunRequest): Promise<Run>;
+  /** Also called where opening failed: something may be open. */
+  close(): Promise<void>;
+}
+
+/** One piece of work that several contenders do in turns. */
+export interface LineWork {
+  /** On the way to Redis. */
+  readonly delayMs: number;
+  /** In a turn. */
+  readonly maxCalls: number;
+}
 
 /** How long a measurement takes. */
 export interface Pace {
@@ -17,13 +32,12 @@ export interface Pace {
 export interface Surroundings {
   readonly redisPort: number;
   readonly observer: RedisObserver;
-  /** By name. */
-  readonly processes: ReadonlyMap<string, ProductProcess>;
   readonly pace: Pace;
   readonly signal: AbortSignal;
 }
 
-interface Counts extends Counted {
+/** What happened while nothing was timed. */
+export interface Counts extends Counted {
   /** How often the source was asked. */
   readonly loads: number;
 }
@@ -43,65 +57,64 @@ export interface Outcome {
 const countedCalls = 20;
 
 /**
- * Measures the products of a line in turns: each does the same work in each round, so that whatever disturbs the machine
- * disturbs all of them. A product that fails is out of this line and says why; the others go on.
+ * Measures the contenders of a line in turns: each does the same work in each round, so that whatever disturbs the machine
+ * disturbs all of them. One that fails is out of this line and says why; the others go on.
  */
-export async function measureLine(line: Line, surroundings: Surroundings): Promise<readonly Outcome[]> {
-  const { redisPort, processes, pace, signal } = surroundings;
-  const proxy = line.delayMs > 0 ? await DelayProxy.start(redisPort, line.delayMs) : undefined;
+export async function measureLine(
+  work: LineWork,
+  contenders: readonly Contender[],
+  surroundings: Surroundings,
+): Promise<readonly Outcome[]> {
+  const { redisPort, pace, signal } = surroundings;
+  const proxy = work.delayMs > 0 ? await DelayProxy.start(redisPort, work.delayMs) : undefined;
   const redisUrl = `redis://127.0.0.1:${proxy?.port ?? redisPort}`;
-  const contestants = line.products.map(({ name }) => {
-    const process = processes.get(name);
-    if (process === undefined) throw new RangeError(`${name} has no process.`);
-    return new Contestant(line, process, surroundings);
-  });
+  const measurements = contenders.map((contender) => new Measurement(contender, work.maxCalls, surroundings));
   try {
-    for (const contestant of contestants) {
+    for (const measurement of measurements) {
       signal.throwIfAborted();
-      await contestant.open(redisUrl);
+      await measurement.open(redisUrl);
     }
     for (let round = 0; round < pace.rounds; round += 1) {
       // Nobody always follows the same other.
-      const first = round % contestants.length;
-      for (const contestant of [...contestants.slice(first), ...contestants.slice(0, first)]) {
+      const first = round % measurements.length;
+      for (const measurement of [...measurements.slice(first), ...measurements.slice(0, first)]) {
         signal.throwIfAborted();
-        await contestant.takeTurn();
+        await measurement.takeTurn();
       }
     }
-    return contestants;
+    return measurements;
   } finally {
-    for (const contestant of contestants) await contestant.close();
+    for (const measurement of measurements) await measurement.close();
     await proxy?.stop();
   }
 }
 
-class Contestant implements Outcome {
+class Measurement implements Outcome {
   readonly name: string;
   readonly turns: Turn[] = [];
   counts: Counts | undefined;
   failure: string | undefined;
-  readonly #line: Line;
-  readonly #process: ProductProcess;
+  readonly #contender: Contender;
+  readonly #maxCalls: number;
   readonly #observer: RedisObserver;
   readonly #pace: Pace;
 
-  constructor(line: Line, process: ProductProcess, { observer, pace }: Surroundings) {
-    this.name = process.name;
-    this.#line = line;
-    this.#process = process;
+  constructor(contender: Contender, maxCalls: number, { observer, pace }: Surroundings) {
+    this.name = contender.name;
+    this.#contender = contender;
+    this.#maxCalls = maxCalls;
     this.#observer = observer;
     this.#pace = pace;
   }
 
   async open(redisUrl: string): Promise<void> {
     await this.#attempt(async () => {
-      const { work, valueBytes, ids } = this.#line;
-      await this.#process.open({ redisUrl, prefix: `bench-${randomUUID()}`, work, valueBytes, ids });
-      await this.#process.run({ durationMs: this.#pace.warmUpMs, maxCalls: this.#line.maxCalls });
+      await this.#contender.open(redisUrl);
+      await this.#contender.run({ durationMs: this.#pace.warmUpMs, maxCalls: this.#maxCalls });
       const [run, counted] = await this.#observer.count(() => {
-        return this.#process.run({ durationMs: Infinity, maxCalls: countedCalls });
+        return this.#contender.run({ durationMs: Infinity, maxCalls: countedCalls, oneByOne: true });
       });
-      this.counts = perOperation({ ...counted, loads: run.loads }, run.operations);
+      this.counts = perOperation({ ...counted, loads: run.loads ?? 0 }, run.operations);
     });
   }
 
@@ -109,14 +122,13 @@ class Contestant implements Outcome {
     if (this.failure !== undefined) return;
     await this.#attempt(async () => {
       const before = await this.#observer.cpuMs();
-      const run = await this.#process.run({ durationMs: this.#pace.turnMs, maxCalls: this.#line.maxCalls });
+      const run = await this.#contender.run({ durationMs: this.#pace.turnMs, maxCalls: this.#maxCalls });
       this.turns.push({ run, redisCpuMs: (await this.#observer.cpuMs()) - before });
     });
   }
 
-  /** Also after a failure: something may be open. */
   async close(): Promise<void> {
-    await this.#attempt(() => this.#process.close());
+    await this.#attempt(() => this.#contender.close());
   }
 
   async #attempt(act: () => Promise<void>): Promise<void> {

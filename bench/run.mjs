@@ -1,4 +1,4 @@
-// npm run bench -- cache [--quick]: what the benchmark needs, its build, then the benchmark itself.
+// npm run bench -- cache|sessions [--quick]: what the benchmark needs, its build, then the benchmark itself.
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { prepare } from "../infra/local/prerequisites.mjs";
@@ -6,9 +6,10 @@ import { messageOf } from "../infra/local/progress.mjs";
 
 const repository = fileURLToPath(new URL("../", import.meta.url));
 const built = join(repository, ".lockstep/bench");
-const usage = `npm run bench -- cache [--quick]
+const usage = `npm run bench -- cache|sessions [--quick]
 
   cache     Lockstep's cache beside other products, on one Redis of its own; about three minutes
+  sessions  Lockstep's sessions beside other products, in Express servers on one Redis of its own; about three minutes
   --quick   everything once and briefly, to see that it runs: the figures mean nothing`;
 
 const interrupted = new AbortController();
@@ -21,15 +22,15 @@ process.exit(await main(process.argv.slice(2)));
  * @returns {Promise<number>} the exit code
  */
 async function main([name, ...flags]) {
-  if (name !== "cache" || flags.some((flag) => flag !== "--quick")) {
+  if (!(name === "cache" || name === "sessions") || flags.some((flag) => flag !== "--quick")) {
     console.error(usage);
     return 2;
   }
   try {
     await prepare({ browser: false, signal: interrupted.signal });
     await buildBenchmarks();
-    const { benchCache } = await import(pathToFileURL(join(built, "cache.js")).href);
-    return await benchCache({ repository, quick: flags.length > 0, signal: interrupted.signal });
+    const { bench } = await import(pathToFileURL(join(built, `${name}.js`)).href);
+    return await bench({ repository, quick: flags.length > 0, signal: interrupted.signal });
   } catch (error) {
     if (interrupted.signal.aborted) return 130;
     console.error(messageOf(error));
@@ -43,7 +44,7 @@ async function buildBenchmarks() {
   await build({
     config: false,
     cwd: join(repository, "bench"),
-    entry: ["cache.ts", "client-process.ts"],
+    entry: ["cache.ts", "client-process.ts", "sessions.ts", "session-server.ts", "load-process.ts"],
     outDir: built,
     platform: "node",
     target: "node20",

@@ -4,24 +4,34 @@ import { describe, expect, it } from "vitest";
 import { lines } from "../bench/cache-lines.ts";
 import { sectionOf } from "../bench/cache-table.ts";
 import { summarize, type Turn } from "../bench/rounds.ts";
+import { sessionLines } from "../bench/session-lines.ts";
 import { runCommand } from "../infra/local/processes.mjs";
 import { repository } from "./harness/stack.ts";
 
-describe("npm run bench -- cache", () => {
-  // Nine processes on what may be a busy machine, and Lockstep keeps nothing in the first seconds of a Redis.
-  it("puts every product in every line of its table, without a failure", { timeout: 120_000 }, async () => {
-    const args = [join(repository, "bench/run.mjs"), "cache", "--quick"];
-    await runCommand({ name: "The benchmark", command: process.execPath, args });
+describe("npm run bench", () => {
+  const benchmarks: { name: string; lines: readonly { title: string; products: readonly { name: string }[] }[] }[] = [
+    { name: "cache", lines },
+    { name: "sessions", lines: sessionLines },
+  ];
 
-    const report = await readFile(join(repository, ".lockstep/report/bench-cache-quick.md"), "utf8");
-    const sections = new Map(report.split(/^## /m).map((section) => [section.split("\n")[0], section]));
-    for (const { title, products } of lines) {
-      const rows = (sections.get(title) ?? "").split("\n").filter((row) => row.startsWith("| "));
-      const names = rows.slice(2).map((row) => row.split(" | ")[0]?.slice(2));
-      expect(names, title).toEqual(products.map(({ name }) => name));
-      expect(rows.join("\n"), title).not.toMatch(/failed|NaN|undefined/);
-    }
-  });
+  // Nine processes on what may be a busy machine, and Lockstep keeps nothing in the first seconds of a Redis.
+  it.each(benchmarks)(
+    "puts every product in every line of the table of $name, without a failure",
+    async (benchmark) => {
+      const args = [join(repository, "bench/run.mjs"), benchmark.name, "--quick"];
+      await runCommand({ name: "The benchmark", command: process.execPath, args });
+
+      const report = await readFile(join(repository, `.lockstep/report/bench-${benchmark.name}-quick.md`), "utf8");
+      const sections = new Map(report.split(/^## /m).map((section) => [section.split("\n")[0], section]));
+      for (const { title, products } of benchmark.lines) {
+        const rows = (sections.get(title) ?? "").split("\n").filter((row) => row.startsWith("| "));
+        const names = rows.slice(2).map((row) => row.split(" | ")[0]?.slice(2));
+        expect(names, title).toEqual(products.map(({ name }) => name));
+        expect(rows.join("\n"), title).not.toMatch(/failed|NaN|undefined/);
+      }
+    },
+    120_000,
+  );
 
   it("compares the turns of one round, and takes the median of what it finds", () => {
     const summary = summarize([turn(20), turn(60), turn(40)], [turn(10), turn(15), turn(40)]);
