@@ -32,6 +32,8 @@ export interface Answer {
 export interface HeldRequest {
   /** Sends the body, and so lets the handler run. */
   release(): void;
+  /** Fulfilled when the server asks for the body; only a request with `expect: 100-continue` is asked for it. */
+  readonly admitted: Promise<void>;
   /** The status and headers, as soon as they arrive. */
   readonly head: Promise<Omit<Answer, "text" | "body">>;
   readonly answer: Promise<Answer>;
@@ -87,6 +89,7 @@ export class Client {
       },
       signal: AbortSignal.timeout(20_000),
     });
+    const admitted = once(request, "continue").then(() => undefined);
     request.flushHeaders();
     const arrived = once(request, "response").then(([message]) => {
       const incoming = message as IncomingMessage;
@@ -98,10 +101,9 @@ export class Client {
       for await (const chunk of incoming.setEncoding("utf8")) text += chunk as string;
       return { ...head, text, body: parsedBody(head.headers, text) };
     });
-    // The caller may await only one of the two; the other must not count as a rejection that nobody saw.
-    head.catch(() => undefined);
-    answer.catch(() => undefined);
-    return { release: () => request.end(body), head, answer };
+    // The caller may await only one of them; the others must not count as rejections that nobody saw.
+    for (const promise of [admitted, head, answer]) promise.catch(() => undefined);
+    return { release: () => request.end(body), admitted, head, answer };
   }
 
   async signIn(base: string, account: { username: string; password: string } = demoAccount): Promise<Answer> {

@@ -1,5 +1,5 @@
 import { cp, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { build } from "tsdown";
 import { repository } from "./stack.ts";
 
@@ -33,7 +33,7 @@ export async function buildMutant(name: string, mutation: Mutation): Promise<str
  *
  * @throws {Error} unless the cut text is in its file exactly once: the rule has moved, and the mutation must follow it
  */
-export async function buildCopy(name: string, scope: string, mutation?: Mutation): Promise<void> {
+async function buildCopy(name: string, scope: string, mutation?: Mutation): Promise<void> {
   const original = join(repository, "packages", name);
   const copy = join(scope, name);
   await mkdir(copy, { recursive: true });
@@ -44,6 +44,34 @@ export async function buildCopy(name: string, scope: string, mutation?: Mutation
   if (mutation !== undefined) await mutate(copy, mutation);
   // Its own build, without the types that nothing here reads.
   await build({ cwd: copy, tsconfig: false, dts: false, logLevel: "error" });
+}
+
+/**
+ * Builds a program of the tests, in .lockstep/programs, with a copy of a package beside it: as it is, or without one of
+ * its rules.
+ *
+ * @param source the program's text, below the repository
+ * @returns the program to start
+ * @throws {Error} unless the mutation applies
+ */
+export async function buildProgram(source: string, name: string, mutation?: Mutation): Promise<string> {
+  const directory = join(repository, ".lockstep/programs", name, mutation?.name ?? "unchanged");
+  await rm(directory, { recursive: true, force: true });
+  await buildCopy(name, join(directory, "node_modules/@lockstep"), mutation);
+  await build({
+    config: false,
+    entry: join(repository, source),
+    outDir: join(directory, "dist"),
+    platform: "node",
+    target: "node20",
+    fixedExtension: false,
+    dts: false,
+    tsconfig: false,
+    // Packages stay packages; the one below `@lockstep` is the copy.
+    deps: { neverBundle: /^[^./]/ },
+    logLevel: "error",
+  });
+  return join(directory, "dist", `${basename(source, ".ts")}.js`);
 }
 
 async function mutate(copy: string, { name, file, cut, instead }: Mutation): Promise<void> {

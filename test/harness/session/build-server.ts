@@ -1,0 +1,11 @@
+import { buildProgram, type Mutation } from "../mutant.ts";
+
+/**
+ * Builds the program of a test's servers, with a copy of session-store beside it: as it is, or without one of its rules.
+ *
+ * @returns the program to start
+ * @throws {Error} unless the mutation applies
+ */
+export function buildServer(mutation?: Mutation): Promise<string> {
+  return buildProgram("test/harness/session/session-server.ts", "session-store", mutation);
+}

@@ -1,0 +1,147 @@
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { Redis } from "ioredis";
+import { startRedis } from "../../../infra/local/parts.mjs";
+import { freePort, type ProcessHandle, startProcess } from "../../../infra/local/processes.mjs";
+import { eventually } from "../eventually.ts";
+import { repository } from "../stack.ts";
+import { node22 } from "./node-22.ts";
+import { type ProgramSettings, type RedisPorts, type ServerSettings, settingsVariable } from "./server-settings.ts";
+
+/** A place in the row of servers: an address that stays while the server behind it is replaced. */
+interface Place {
+  readonly port: number;
+  readonly url: string;
+  server: ProcessHandle;
+  /** How many requests of {@link SessionFleet.use} are with it. */
+  underWay: number;
+  isInService: boolean;
+}
+
+/** Servers that share sessions, each a real process at an address of its own, and a load balancer's choice among them. */
+export class SessionFleet {
+  readonly #program: string;
+  readonly #redis: RedisPorts;
+  readonly #places: Place[] = [];
+  #turn = 0;
+
+  private constructor(program: string, redis: RedisPorts) {
+    this.#program = program;
+    this.#redis = redis;
+  }
+
+  /**
+   * @param options `program`: what `buildServer` has built; `servers`: the settings of each
+   */
+  static async start(options: {
+    readonly program: string;
+    readonly redis: RedisPorts;
+    readonly servers: readonly ServerSettings[];
+  }): Promise<SessionFleet> {
+    const fleet = new SessionFleet(options.program, options.redis);
+    try {
+      for (const settings of options.servers) await fleet.#add(settings);
+    } catch (error) {
+      await fleet.stop();
+      throw error;
+    }
+    return fleet;
+  }
+
+  get urls(): readonly string[] {
+    return this.#places.map(({ url }) => url);
+  }
+
+  /** The address of one server; they count from 1, and then from the first again. */
+  url(number: number): string {
+    return this.#place(number).url;
+  }
+
+  /** Sends work to the next server in turn that is in service, as a load balancer does. */
+  async use<T>(work: (url: string) => Promise<T>): Promise<T> {
+    const place = this.#next();
+    place.underWay += 1;
+    try {
+      return await work(place.url);
+    } finally {
+      place.underWay -= 1;
+    }
+  }
+
+  /** Replaces a server by one with other settings, as a rolling deploy does: out of service, drained, stopped, started. */
+  async replace(number: number, settings: ServerSettings): Promise<void> {
+    const place = this.#place(number);
+    place.isInService = false;
+    await eventually("the server has no request left", () => place.underWay === 0);
+    await place.server.stop();
+    place.server = await this.#startServer(place.port, settings);
+    place.isInService = true;
+  }
+
+  /** Replaces one server after the other. */
+  async replaceAll(settings: ServerSettings): Promise<void> {
+    for (const number of this.#places.keys()) await this.replace(number + 1, settings);
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#places.map(({ server }) => server.stop()));
+  }
+
+  async #add(settings: ServerSettings): Promise<void> {
+    const port = await freePort(this.#places.map((place) => place.port));
+    const server = await this.#startServer(port, settings);
+    this.#places.push({ port, url: `http://127.0.0.1:${port}`, server, underWay: 0, isInService: true });
+  }
+
+  async #startServer(port: number, settings: ServerSettings): Promise<ProcessHandle> {
+    const told: ProgramSettings = { ...settings, port, redis: this.#redis };
+    return startProcess({
+      name: `session server (${settings.stack})`,
+      command: settings.stack === "connect-redis-10" ? await node22() : process.execPath,
+      args: [this.#program],
+      env: { NODE_ENV: "production", [settingsVariable]: JSON.stringify(told) },
+      ready: / listening on /,
+    });
+  }
+
+  #place(number: number): Place {
+    const place = this.#places[(number - 1) % this.#places.length];
+    if (place === undefined) throw new RangeError(`There is no server ${number}.`);
+    return place;
+  }
+
+  #next(): Place {
+    for (let tried = 0; tried < this.#places.length; tried += 1) {
+      this.#turn += 1;
+      const place = this.#place(this.#turn);
+      if (place.isInService) return place;
+    }
+    throw new Error("No server is in service.");
+  }
+}
+
+/** A Redis for sessions, and a connection of the test's own to it. */
+export interface SessionRedis {
+  readonly port: number;
+  readonly client: Redis;
+  stop(): Promise<void>;
+}
+
+export async function startSessionRedis(): Promise<SessionRedis> {
+  const scratch = join(repository, ".lockstep", "test");
+  await mkdir(scratch, { recursive: true });
+  const directory = await mkdtemp(join(scratch, "sessions-"));
+  const server = await startRedis({ role: "state", port: await freePort(), directory, persistent: false });
+  const client = new Redis(server.port, { protocol: 2 });
+  // Some tests hinder this Redis; ioredis connects again by itself.
+  client.on("error", () => undefined);
+  return {
+    port: server.port,
+    client,
+    stop: async () => {
+      client.disconnect();
+      await server.stop();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
