@@ -26,3 +26,17 @@ export function intercept(client: Redis, around: (send: () => Promise<unknown>) 
     },
   });
 }
+
+/** The same client, whose scripts wait until told. The session of a request without a cookie sends one: its commit. */
+export function barrier(client: Redis): { held: Redis; arrived: Promise<void>; open: () => void } {
+  let open: () => void = () => undefined;
+  let arrive: () => void = () => undefined;
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  const arrived = new Promise<void>((resolve) => (arrive = resolve));
+  const held = intercept(client, async (send) => {
+    arrive();
+    await opened;
+    return send();
+  });
+  return { held, arrived, open };
+}

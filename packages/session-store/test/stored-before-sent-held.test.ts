@@ -1,0 +1,250 @@
+import { Readable } from "node:stream";
+import express, { type RequestHandler } from "express";
+import { describe, expect, it } from "vitest";
+import { type SessionEvent, session } from "../src/index.ts";
+import { serve } from "./harness/app.ts";
+import { ask, cookieOf } from "./harness/exchange.ts";
+import { barrier, testClient, uniquePrefix } from "./harness/redis.ts";
+
+const client = testClient();
+
+const change: RequestHandler = (req, _res, next) => {
+  (req.session as unknown as { changed: number }).changed = Date.now();
+  next();
+};
+
+describe("S4: while a response is held", () => {
+  async function start(handler: RequestHandler, settings: Partial<Parameters<typeof session>[0]> = {}) {
+    const { held, arrived, open } = barrier(client);
+    const app = express();
+    const events: SessionEvent[] = [];
+    const options = {
+      client: held,
+      prefix: uniquePrefix(),
+      secret: "s",
+      onEvent: (event: SessionEvent) => events.push(event),
+    };
+    app.use(session({ ...options, ...settings }));
+    app.get("/", change, handler);
+    return { base: await serve(app), arrived, open, events };
+  }
+
+  it("it is to its handler what a sent one is", async () => {
+    const seen: Record<string, unknown> = {};
+    const { base, open } = await start((_req, res) => {
+      res.write("one");
+      seen.headersSent = res.headersSent;
+      seen.ended = res.writableEnded;
+      seen.set = codeOf(() => res.setHeader("X-Late", "1"));
+      seen.append = codeOf(() => res.appendHeader("X-Late", "1"));
+      seen.remove = codeOf(() => {
+        res.removeHeader("X-Late");
+      });
+      seen.head = codeOf(() => res.writeHead(500));
+      res.statusCode = 500;
+      seen.more = res.write("two");
+      seen.chunk = codeOf(() => res.write(null));
+      res.end("three");
+      seen.endedAfter = res.writableEnded;
+      open();
+    });
+    const { status, headers, body } = await ask(base).whole;
+    expect(seen).toEqual({
+      headersSent: true,
+      ended: false,
+      set: "ERR_HTTP_HEADERS_SENT",
+      append: "ERR_HTTP_HEADERS_SENT",
+      remove: "ERR_HTTP_HEADERS_SENT",
+      head: "ERR_HTTP_HEADERS_SENT",
+      more: false,
+      chunk: "ERR_STREAM_NULL_VALUES",
+      endedAfter: true,
+    });
+    expect({ status, body, late: headers["x-late"] }).toEqual({ status: 200, body: "onetwothree", late: undefined });
+  });
+
+  it("a write after its end is the error that Node makes of it, and the answer stays", async () => {
+    const errors: unknown[] = [];
+    const { base, open } = await start((_req, res) => {
+      res.on("error", (error) => errors.push((error as NodeJS.ErrnoException).code));
+      res.end("whole");
+      res.write("more");
+      open();
+    });
+    expect((await ask(base).whole).body).toBe("whole");
+    expect(errors).toEqual(["ERR_STREAM_WRITE_AFTER_END"]);
+  });
+
+  it("callbacks run, drain comes, and an end without callbacks finishes", async () => {
+    const order: string[] = [];
+    const { base, arrived, open } = await start((_req, res) => {
+      res.on("finish", () => order.push("finish"));
+      res.once("drain", () => {
+        order.push("drain");
+        res.end("b", () => order.push("end"));
+      });
+      if (!res.write("a", () => order.push("write"))) order.push("stop");
+    });
+    const { whole } = ask(base);
+    await arrived;
+    expect(order).toEqual(["stop"]);
+    open();
+    expect((await whole).body).toBe("ab");
+    expect(order).toEqual(expect.arrayContaining(["stop", "drain", "write", "finish", "end"]));
+  });
+
+  it("a handler that throws after a stream whose end is held does not cut it off", async () => {
+    const { base, arrived, open } = await start((req, res) => {
+      res.write("begun,");
+      (req.session as unknown as { late: boolean }).late = true;
+      res.end("ended");
+      throw new Error("after the answer");
+    });
+    const { whole } = ask(base);
+    await arrived;
+    open();
+    expect((await whole).body).toBe("begun,ended");
+  });
+
+  it("what earlier middleware has set stays when the answer is refused, but for its cookies", async () => {
+    const app = express();
+    app.use((_req, res, next) => {
+      res.set({ "Access-Control-Allow-Origin": "https://example.org", "Set-Cookie": "earlier=1" });
+      next();
+    });
+    app.use(session({ client, prefix: uniquePrefix(), secret: "s", maxBytes: 10 }));
+    app.get("/", change, (_req, res) => void res.set("X-Handler", "1").send("x"));
+    const { headers } = await ask(await serve(app)).whole;
+    expect(headers).toMatchObject({ "access-control-allow-origin": "https://example.org" });
+    expect(headers).not.toHaveProperty("set-cookie");
+    expect(headers).not.toHaveProperty("x-handler");
+  });
+
+  it("a hook that throws does not keep the client waiting", async () => {
+    const { base, open } = await start((_req, res) => void res.send("x"), {
+      maxBytes: 10,
+      onCommitError: () => {
+        throw new Error("in the hook");
+      },
+    });
+    open();
+    expect((await ask(base).whole).status).toBe(500);
+  });
+
+  it("a hook that does not answer breaks the connection", async () => {
+    const { base, open } = await start((_req, res) => void res.send("x"), {
+      maxBytes: 10,
+      onCommitError: () => undefined,
+    });
+    open();
+    await expect(ask(base).whole).rejects.toThrow();
+  });
+
+  it("a chunk that is none is the handler's error, not the client's", async () => {
+    const { base, arrived, open } = await start((_req, res) => {
+      const code = codeOf(() => res.end(123 as unknown as string));
+      res.end(code);
+    });
+    const { whole } = ask(base);
+    await arrived;
+    open();
+    expect((await whole).body).toBe("ERR_INVALID_ARG_TYPE");
+  });
+
+  it("a body that does not wait is bounded", async () => {
+    const { base, arrived, open } = await start((_req, res) => {
+      res.on("error", () => undefined);
+      for (let written = 0; written < 20; written += 1) res.write(Buffer.alloc(1024 * 1024));
+    });
+    const { whole } = ask(base);
+    await arrived;
+    open();
+    await expect(whole).rejects.toThrow();
+  });
+
+  it("a stream that goes on after its session was refused goes nowhere, and does no harm", async () => {
+    let finished = false;
+    const { base, open } = await start(
+      (_req, res) => {
+        const stream = Readable.from(Array.from({ length: 100 }, () => "x".repeat(1_000)));
+        stream.on("end", () => (finished = true)).pipe(res);
+      },
+      { maxBytes: 10 },
+    );
+    open();
+    expect((await ask(base).whole).status).toBe(500);
+    await expect.poll(() => finished).toBe(true);
+  });
+
+  it("a session that was loaded is refused once, and its answer arrives", async () => {
+    const app = express();
+    app.use(session({ client, prefix: uniquePrefix(), secret: "s", maxBytes: 400 }));
+    app.get("/", change, (_req, res) => void res.send("stored"));
+    app.get("/large", (req, res) => {
+      (req.session as unknown as { large: string }).large = "x".repeat(400);
+      res.send("stored");
+    });
+    const base = await serve(app);
+    const cookie = cookieOf(await ask(base).whole);
+    expect(await ask(`${base}/large`, { headers: { cookie } }).whole).toMatchObject({ status: 500 });
+    expect(await ask(base, { headers: { cookie } }).whole).toMatchObject({ status: 200 });
+  });
+
+  it("the app may answer a refusal itself", async () => {
+    const { base, open } = await start((_req, res) => void res.set("X-Handler", "1").json({}), {
+      maxBytes: 10,
+      onCommitError: (error, _req, res) => void res.status(507).json({ code: error.code }),
+    });
+    open();
+    const { status, headers, body } = await ask(base).whole;
+    expect({ status, body, handler: headers["x-handler"] }).toEqual({
+      status: 507,
+      body: '{"code":"TOO_LARGE"}',
+      handler: undefined,
+    });
+  });
+});
+
+describe("S4: streams", () => {
+  it("wait for their headers only, and what they changed later is stored when they end", async () => {
+    const prefix = uniquePrefix();
+    const app = express();
+    app.use(session({ client, prefix, secret: "s" }));
+    app.get("/stream", change, (req, res) => {
+      res.set("Content-Type", "text/event-stream").write("data: 1\n\n");
+      setTimeout(() => {
+        (req.session as unknown as { late: boolean }).late = true;
+        res.end("data: 2\n\n");
+      }, 20);
+    });
+    app.get("/late", (req, res) => void res.json((req.session as unknown as { late?: boolean }).late ?? null));
+    const base = await serve(app);
+    const streamed = await ask(`${base}/stream`).whole;
+    expect(streamed.body).toBe("data: 1\n\ndata: 2\n\n");
+    const cookie = cookieOf(streamed);
+    expect((await ask(`${base}/late`, { headers: { cookie } }).whole).body).toBe("true");
+  });
+
+  it("are cut off when what they changed later can't be stored", async () => {
+    const app = express();
+    app.use(session({ client, prefix: uniquePrefix(), secret: "s", maxBytes: 400 }));
+    app.get("/", change, (req, res) => {
+      res.on("error", () => undefined);
+      res.write("begun");
+      res.once("drain", () => {
+        (req.session as unknown as { late: string }).late = "x".repeat(400);
+        res.end("done");
+      });
+    });
+    await expect(ask(await serve(app)).whole).rejects.toThrow();
+  });
+});
+
+function codeOf(action: () => unknown): unknown {
+  try {
+    action();
+    return undefined;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code;
+  }
+}
