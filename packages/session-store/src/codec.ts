@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { serialize } from "cookie";
+import { forwardMark } from "./forward.ts";
 import { isPlainObject, unsafety } from "./json.ts";
 
 /** Turns sessions into text and back; `JSON` is the default. `parse` must give plain data that `stringify` understands. */
@@ -24,6 +25,8 @@ export interface RecordMeta {
    * was lost finds out, from a later text, that it was stored.
    */
   readonly writes: readonly string[];
+  /** Whose it is, by the user's name in the index; `null`: nobody's; `undefined`: written where no index is kept. */
+  readonly user?: string | null | undefined;
 }
 
 /** A record, decoded. `meta` is `undefined` where another store wrote it (connect-redis). */
@@ -32,10 +35,11 @@ export interface DecodedRecord {
   readonly meta: RecordMeta | undefined;
 }
 
-/** What decides a record's life. */
+/** What decides a record's life, and whose it is. */
 export interface RecordHead {
   readonly created: number | undefined;
   readonly originalMaxAge: unknown;
+  readonly user: string | null | undefined;
 }
 
 /** A record that is not a session of ours, or not one that is safe to use. It says what is wrong, never a value. */
@@ -45,9 +49,13 @@ export class CorruptRecord extends Error {
 
 const reserved = "__lockstep";
 
+/** What an encrypted record starts with: JSON never does, and other serializers are held to that. */
+export const sealedMark = "E1.";
+
 /** The start of every text that {@link Codec.encode} writes with JSON: read without parsing the rest. */
 const headPattern = new RegExp(
-  `^\\{"${reserved}":\\{"v":1,"created":(\\d+),"writes":\\[[^\\]]*\\]\\},"cookie":\\{"originalMaxAge":(null|-?[\\d.]+)[,}]`,
+  `^\\{"${reserved}":\\{"v":1,"created":(\\d+),"writes":\\[[^\\]]*\\](?:,"user":(null|"[\\w-]+"))?\\},` +
+    `"cookie":\\{"originalMaxAge":(null|-?[\\d.]+)[,}]`,
 );
 
 /** Records to text and back. Pure. */
@@ -66,7 +74,7 @@ export class Codec {
     // A handler that uses our name is not heard: it would overwrite when the session was born.
     const { cookie, [reserved]: _ours, ...rest } = fields;
     const text = this.#serializer.stringify({ ...(meta && { [reserved]: meta }), cookie, ...rest });
-    const unsafe = unsafety(text, fields);
+    const unsafe = isReserved(text) ? "a text that starts as one of ours" : unsafety(text, fields);
     if (unsafe) throw new TypeError(`A session can't be stored with ${unsafe}.`);
     return text;
   }
@@ -86,9 +94,20 @@ export class Codec {
   /** What decides the record's life, without parsing it where this codec wrote it. @throws {@link CorruptRecord} */
   head(text: string): RecordHead {
     const match = this.#serializer === JSON ? headPattern.exec(text) : null;
-    if (match) return { created: Number(match[1]), originalMaxAge: match[2] === "null" ? null : Number(match[2]) };
+    if (match) {
+      const [, created, user, maxAge] = match;
+      return {
+        created: Number(created),
+        user: user === undefined ? undefined : (JSON.parse(user) as string | null),
+        originalMaxAge: maxAge === "null" ? null : Number(maxAge),
+      };
+    }
     const { fields, meta } = this.decode(text);
-    return { created: meta?.created, originalMaxAge: (fields.cookie as SessionFields).originalMaxAge };
+    return {
+      created: meta?.created,
+      user: meta?.user,
+      originalMaxAge: (fields.cookie as SessionFields).originalMaxAge,
+    };
   }
 
   /**
@@ -110,6 +129,11 @@ export class Codec {
       throw new CorruptRecord("not readable", { cause });
     }
   }
+}
+
+/** Whether a serializer's text would be taken for none, for a forward or for an encrypted one. */
+function isReserved(text: string): boolean {
+  return text === "" || text.startsWith(forwardMark) || text.startsWith(sealedMark);
 }
 
 /** The fields of a live session: its own properties, with express-session's Cookie taken apart. */
@@ -137,9 +161,9 @@ function checkCookie(cookie: SessionFields): void {
 function asMeta(meta: unknown): RecordMeta | undefined {
   if (meta === undefined) return undefined;
   if (!isPlainObject(meta) || meta.v !== 1) throw new CorruptRecord("written by a newer version");
-  const { created, writes } = meta;
-  if (typeof created !== "number" || !Array.isArray(writes) || !writes.every((name) => typeof name === "string")) {
-    throw new CorruptRecord("metadata damaged");
-  }
-  return { v: 1, created, writes };
+  const { created, writes, user } = meta;
+  const isUser = user == null || typeof user === "string";
+  const isWrites = Array.isArray(writes) && writes.every((name) => typeof name === "string");
+  if (typeof created !== "number" || !isWrites || !isUser) throw new CorruptRecord("metadata damaged");
+  return { v: 1, created, writes, user };
 }

@@ -7,15 +7,18 @@ import { CommandError } from "@lockstep/redis-kit";
  * - `OUTCOME_UNKNOWN`: a change was sent and not confirmed in time. It may be stored or not.
  * - `CONFLICT`: others kept changing the session, or changed the same value under `conflict: "reject"`. Nothing was stored.
  * - `TOO_LARGE`: the session is larger than `maxBytes`. Nothing was stored.
+ * - `TOO_MANY_SESSIONS`: its user has as many sessions as `maxPerUser` allows. Nothing was stored.
  * - `INVALID_SESSION`: the session or its id can't be stored (not serialisable, or a key named `__proto__`). Nothing was stored.
  */
-export type SessionStoreErrorCode = "UNAVAILABLE" | "OUTCOME_UNKNOWN" | "CONFLICT" | "TOO_LARGE" | "INVALID_SESSION";
+export type SessionStoreErrorCode =
+  "UNAVAILABLE" | "OUTCOME_UNKNOWN" | "CONFLICT" | "TOO_LARGE" | "TOO_MANY_SESSIONS" | "INVALID_SESSION";
 
 const statusOf: Readonly<Record<SessionStoreErrorCode, number>> = {
   UNAVAILABLE: 503,
   OUTCOME_UNKNOWN: 503,
   CONFLICT: 409,
   TOO_LARGE: 500,
+  TOO_MANY_SESSIONS: 409,
   INVALID_SESSION: 500,
 };
 

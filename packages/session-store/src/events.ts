@@ -1,3 +1,5 @@
+import { channel } from "node:diagnostics_channel";
+
 /** Concurrent changes of one session were merged (S2). */
 export interface MergedEvent {
   /** Tells it from other events. */
@@ -20,23 +22,77 @@ export interface CorruptEvent {
   readonly reason: string;
 }
 
-/** A change could not be stored, or may not have been; or a use could not be recorded, so that the session may end early. */
+/**
+ * A change could not be stored, or may not have been; a use could not be recorded, so that the session may end early; or
+ * the index could not be brought up to date, which the next sweep tries again.
+ */
 export interface FailedEvent {
   /** Tells it from other events. */
-  readonly type: "commit-failed" | "touch-failed";
+  readonly type: "commit-failed" | "touch-failed" | "index-failed";
   /** What happened. */
   readonly error: Error;
 }
 
-/** Something a session went through that no handler sees (G10). No event holds an id or a value. */
-export type SessionEvent = MergedEvent | GoneEvent | CorruptEvent | FailedEvent;
+/** Redis is asked no more (`open`), one command is out to see whether it answers (`half-open`), or all is well (`closed`). */
+export interface BreakerEvent {
+  /** Tells it from other events. */
+  readonly type: "breaker";
+  /** What it is now. */
+  readonly state: "closed" | "open" | "half-open";
+}
+
+/**
+ * Why a session was destroyed.
+ *
+ * - `request`: `req.session.destroy()` or `regenerate()`, or the engine's `destroy`;
+ * - `user`: the engine's `destroyForUser`;
+ * - `limit`: its user had more than `maxPerUser`;
+ * - `all`: all sessions were ended.
+ */
+export type DestroyReason = "request" | "user" | "limit" | "all";
+
+/** A session began or ended. Handles name sessions without giving access to them. */
+export interface LifecycleEvent {
+  /** `expired` is told of indexed sessions only, at most `sweepMs` late. */
+  readonly type: "created" | "destroyed" | "expired" | "rotated";
+  /** Which session: the SHA-256 of its id, base64url; of a rotated one that of its old id. */
+  readonly handle: string;
+  /** Why it was destroyed. */
+  readonly reason?: DestroyReason;
+  /** Who destroyed it, as the app said. */
+  readonly by?: string;
+}
+
+/**
+ * Something a session went through that no handler sees (G10). No event holds an id or a value. Each is told in the process
+ * in which it happens; {@link LifecycleEvent}s also to all others, by `subscribe`.
+ */
+export type SessionEvent = MergedEvent | GoneEvent | CorruptEvent | FailedEvent | BreakerEvent | LifecycleEvent;
 
 /** How often each {@link SessionEvent} has happened; `conflicts` counts the values, not the merges. */
 export type SessionCounts = Readonly<Record<SessionEvent["type"] | "conflicts", number>>;
 
+/** The name of the `node:diagnostics_channel` on which each {@link SessionEvent} of this process is published. */
+export const sessionChannel = "lockstep:session";
+
+const diagnostics = channel(sessionChannel);
+
 /** Counts events and passes them on. */
 export class Events {
-  readonly #counts = { merged: 0, gone: 0, corrupt: 0, "touch-failed": 0, "commit-failed": 0, conflicts: 0 };
+  readonly #counts: Record<keyof SessionCounts, number> = {
+    merged: 0,
+    gone: 0,
+    corrupt: 0,
+    "touch-failed": 0,
+    "commit-failed": 0,
+    "index-failed": 0,
+    breaker: 0,
+    created: 0,
+    destroyed: 0,
+    expired: 0,
+    rotated: 0,
+    conflicts: 0,
+  };
   readonly #listener: ((event: SessionEvent) => void) | undefined;
 
   constructor(listener: ((event: SessionEvent) => void) | undefined) {
@@ -46,6 +102,7 @@ export class Events {
   report(event: SessionEvent): void {
     this.#counts[event.type] += 1;
     if (event.type === "merged") this.#counts.conflicts += event.conflicts.length;
+    diagnostics.publish(event);
     try {
       this.#listener?.(event);
     } catch (error) {
@@ -56,5 +113,23 @@ export class Events {
 
   counts(): SessionCounts {
     return { ...this.#counts };
+  }
+}
+
+/** An event as it goes over pub/sub. */
+export function messageOf(event: LifecycleEvent): string {
+  return JSON.stringify(event);
+}
+
+/** @returns `undefined` for a message that is none of ours: the channel is open to whoever may publish */
+export function readMessage(message: string): LifecycleEvent | undefined {
+  try {
+    const { type, handle, reason, by } = JSON.parse(message) as Partial<LifecycleEvent>;
+    if (typeof handle !== "string" || !["created", "destroyed", "expired", "rotated"].includes(String(type))) {
+      return undefined;
+    }
+    return { type, handle, ...(reason && { reason }), ...(by !== undefined && { by }) } as LifecycleEvent;
+  } catch {
+    return undefined;
   }
 }

@@ -6,31 +6,38 @@ import { SessionStoreError } from "./errors.ts";
  */
 const slack = 1 / 10;
 
-/** What decides when a session ends. Times in ms; `now` and `created` on the wall clock. */
-export interface Lifetime {
-  readonly now: number;
-  /** When the session was born; the absolute limit counts from here, whatever happens to the session. */
-  readonly created: number;
-  /** The longest time between two uses. */
-  readonly idleMs: number;
-  /** The longest time since {@link Lifetime.created}; `undefined`: no such limit. */
-  readonly absoluteMs: number | undefined;
-}
-
 /** The life in ms that a record is given when its session is stored or touched; 0 or less: it has ended. `Infinity`: no end. */
-export function recordLifeMs(lifetime: Lifetime): number {
-  const idle = Math.ceil(lifetime.idleMs + lifetime.idleMs * slack);
-  if (lifetime.absoluteMs === undefined) return idle;
-  return Math.min(idle, Math.floor(lifetime.created + lifetime.absoluteMs - lifetime.now));
+export function recordLifeMs(idleMs: number): number {
+  return Math.ceil(idleMs + idleMs * slack);
 }
 
-/** What a touch must add at least, in ms: where the absolute limit ends the session, it could add nothing but noise. */
+/** What a touch must add at least, in ms: less would be nothing but noise. */
 const worthwhileMs = 1_000;
 
 /** Whether a use of the session must be recorded, or the last recorded one is recent enough. */
-export function touchIsDue(remainingMs: number, lifetime: Lifetime): boolean {
-  const gain = recordLifeMs(lifetime) - remainingMs;
-  return remainingMs < lifetime.idleMs && gain >= Math.min(worthwhileMs, lifetime.idleMs * slack);
+export function touchIsDue(remainingMs: number, idleMs: number): boolean {
+  const gain = recordLifeMs(idleMs) - remainingMs;
+  return remainingMs < idleMs && gain >= Math.min(worthwhileMs, idleMs * slack);
+}
+
+/**
+ * When a session was last used, as far as it was recorded: to a tenth of its idle limit (S5). Only uses lengthen a record's
+ * life, and only by this much, so what is left of it tells.
+ *
+ * @returns ms on the wall clock; `undefined`: it does not expire, so nothing is recorded
+ */
+export function lastSeenAt(now: number, idleMs: number, remainingMs: number | undefined): number | undefined {
+  return remainingMs === undefined ? undefined : now - (recordLifeMs(idleMs) - remainingMs);
+}
+
+/**
+ * When the absolute limit ends a session, ms on the wall clock: it counts from birth, whatever happens to the session
+ * since, rotation and merges included. It is asked at each load. The record lives on, unread, until it has been idle.
+ *
+ * @returns `undefined`: never, or not known when it was born
+ */
+export function absoluteEnd(created: number | undefined, absoluteMs: number | undefined): number | undefined {
+  return created === undefined || absoluteMs === undefined ? undefined : created + absoluteMs;
 }
 
 /** When the browser should drop the cookie: with the record, but at most `maxAgeMs` from now; ISO 8601. */

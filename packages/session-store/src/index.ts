@@ -2,11 +2,34 @@ export type { Serializer, SessionFields } from "./codec.ts";
 export type { CommitOutcome } from "./committer.ts";
 export type { StoreCallback } from "./engine-store.ts";
 export { SessionStoreError, type SessionStoreErrorCode } from "./errors.ts";
-export type { CorruptEvent, FailedEvent, GoneEvent, MergedEvent, SessionCounts, SessionEvent } from "./events.ts";
+export type { MissedEvent, SessionListener } from "./event-bus.ts";
+export {
+  type BreakerEvent,
+  type CorruptEvent,
+  type DestroyReason,
+  type FailedEvent,
+  type GoneEvent,
+  type LifecycleEvent,
+  type MergedEvent,
+  type SessionCounts,
+  type SessionEvent,
+  sessionChannel,
+} from "./events.ts";
+export type { EncryptionOptions } from "./keyring.ts";
 export type { IdScheme } from "./keys.ts";
+export type { OverwrittenPaths } from "./losses.ts";
 export { type Resolver, sum, union } from "./merge.ts";
 export { type SessionOptions, type SharedEngine, session } from "./middleware.ts";
-export type { SessionsOptions } from "./options.ts";
+export { type ObserveOptions, observe, observedCounts } from "./observe.ts";
+export type { ObservedCounts, OverwrittenLoss, RevivedLoss, SessionLoss } from "./observer.ts";
+export type { SessionsOptions, UserLimit } from "./options.ts";
 export { RedisStore, type RedisStoreOptions } from "./redis-store.ts";
-export { type ListedSession, type Sessions, createSessions } from "./sessions.ts";
+export {
+  type DestroyForUserOptions,
+  type ListedSession,
+  type RotatedSession,
+  type Sessions,
+  type UserSession,
+  createSessions,
+} from "./sessions.ts";
 export type { TrackedSession } from "./tracked-session.ts";

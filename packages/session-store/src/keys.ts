@@ -8,12 +8,29 @@ export type IdScheme = "hashed" | "plain";
 export interface Keys {
   /** The key of a session's record, or `undefined` for an id that names none: too long, empty, or with a brace; plain, also one that starts with `h:`. */
   record(id: string): string | undefined;
-  /** The keys to delete for a session named by its id or, where ids are hashed, by its handle. */
+  /** Where a session's record may be, the place it moves away from first; more than one while sessions move between schemes. */
+  places(id: string): string[];
+  /** The records to end for a session named by its id or, where ids are hashed, by its handle. */
   recordsNamed(idOrHandle: string): string[];
-  /** A glob pattern that all records match. Others may match it too: ask {@link Keys.nameOf}. */
-  readonly recordPattern: string;
+  /** Whether a record's key is a hashed one, which only Lockstep reads. */
+  isHashed(key: string): boolean;
+  /** What names a session to people: the SHA-256 of its id, in either scheme. It reads nothing. */
+  handleOf(key: string): string;
   /** What a record's key says of its session: its id with plain ids, its handle with hashed ones. */
   nameOf(key: string): string | undefined;
+  /** A glob pattern that all records match. Others may match it too: ask {@link Keys.nameOf}. */
+  readonly recordPattern: string;
+  /** What the index calls a user: of the user's own id only a hash is stored. */
+  user(id: string | number): string;
+  /** A user's sessions: a sorted set of rows. */
+  userIndex(user: string): string;
+  /** What a session is called in the index, and the key that a row stands for. */
+  row(key: string): string;
+  recordOfRow(row: string): string;
+  /** All rows of all users by when their sessions are expected to end: a sorted set. */
+  readonly due: string;
+  /** The pub/sub channel of what sessions go through. */
+  readonly channel: string;
 }
 
 /** Longer ids are nobody's: they come from outside, and each would be hashed and sent to Redis. */
@@ -22,31 +39,54 @@ const maxIdLength = 512;
 /** A brace would choose the Cluster slot (Redis Cluster specification, hash tags), so whoever picks the id picks the node. */
 const usable = (id: string) => id !== "" && id.length <= maxIdLength && !/[{}]/.test(id);
 
+/** What a SHA-256 looks like in base64url. */
+const handlePattern = /^[\w-]{43}$/;
+
+/** The SHA-256 of an id, base64url. */
+export function handleOf(id: string): string {
+  return createHash("sha256").update(id).digest("base64url");
+}
+
 /**
  * - `hashed`: `<prefix>h:<base64url SHA-256 of the id>`, so that a dump of Redis holds no usable id (G9);
  * - `plain`: `<prefix><id>`, as connect-redis writes it.
+ *
+ * Whatever else is stored starts with `<prefix>h:` too, which no plain id can.
+ *
+ * @param other the scheme of servers at another step of a migration, `from` or `to` which sessions move
  */
-export function createKeys(prefix: string, scheme: IdScheme): Keys {
-  const hashedStart = `${prefix}h:`;
-  const start = scheme === "hashed" ? hashedStart : prefix;
-  const record = (id: string) => {
-    if (!usable(id)) return undefined;
-    if (scheme === "hashed") return start + createHash("sha256").update(id).digest("base64url");
-    // Both schemes may share a prefix: a plain id must not name the hashed record of another.
-    return id.startsWith("h:") ? undefined : start + id;
+export function createKeys(prefix: string, scheme: IdScheme, other?: "from" | "to"): Keys {
+  const ownStart = `${prefix}h:`;
+  const hashed = (id: string) => (usable(id) ? ownStart + handleOf(id) : undefined);
+  const plain = (id: string) => (usable(id) && !id.startsWith("h:") ? prefix + id : undefined);
+  const [record, elsewhere] = scheme === "hashed" ? [hashed, plain] : [plain, hashed];
+  const present = (keys: (string | undefined)[]) => keys.filter((key) => key !== undefined);
+  const places = (id: string) => {
+    if (other === undefined) return present([record(id)]);
+    return present(other === "from" ? [elsewhere(id), record(id)] : [record(id), elsewhere(id)]);
   };
+  const isHashed = (key: string) => key.startsWith(ownStart);
   return {
     record,
+    places,
     recordsNamed(idOrHandle) {
-      const key = record(idOrHandle);
-      const isHandle = scheme === "hashed" && /^[\w-]{43}$/.test(idOrHandle);
-      return [...(key === undefined ? [] : [key]), ...(isHandle ? [start + idOrHandle] : [])];
+      const isHandle = (scheme === "hashed" || other !== undefined) && handlePattern.test(idOrHandle);
+      return [...places(idOrHandle), ...(isHandle ? [ownStart + idOrHandle] : [])];
     },
-    recordPattern: `${escapeGlob(start)}*`,
+    isHashed,
+    handleOf: (key) => (isHashed(key) ? key.slice(ownStart.length) : handleOf(key.slice(prefix.length))),
     nameOf(key) {
-      if (!key.startsWith(start)) return undefined;
-      if (scheme === "plain" && key.startsWith(hashedStart)) return undefined;
-      return key.slice(start.length);
+      if (!key.startsWith(prefix)) return undefined;
+      if (scheme === "plain") return isHashed(key) ? undefined : key.slice(prefix.length);
+      const handle = key.slice(ownStart.length);
+      return isHashed(key) && handlePattern.test(handle) ? handle : undefined;
     },
+    recordPattern: `${escapeGlob(scheme === "hashed" ? ownStart : prefix)}*`,
+    user: (id) => handleOf(String(id)),
+    userIndex: (user) => `${ownStart}user:${user}`,
+    row: (key) => key.slice(prefix.length),
+    recordOfRow: (row) => prefix + row,
+    due: `${ownStart}due`,
+    channel: `${ownStart}events`,
   };
 }

@@ -1,6 +1,7 @@
 import type { RedisClient } from "@lockstep/redis-kit";
-import type { Serializer } from "./codec.ts";
+import type { Serializer, SessionFields } from "./codec.ts";
 import type { SessionEvent } from "./events.ts";
+import type { EncryptionOptions } from "./keyring.ts";
 import type { IdScheme } from "./keys.ts";
 import type { MergeRules, Resolver } from "./merge.ts";
 
@@ -39,8 +40,31 @@ export interface SessionsOptions {
   readonly resolve?: Readonly<Record<string, Resolver>> | undefined;
   /** How sessions become text; default `JSON`. */
   readonly serializer?: Serializer | undefined;
+  /**
+   * Whose a session is, given its fields: the user's id, `undefined` for nobody's. With it the engine keeps an index:
+   * sessions can be listed and ended by user. Default: no index.
+   */
+  readonly userOf?: ((fields: Readonly<SessionFields>) => string | number | null | undefined) | undefined;
+  /** How many sessions a user may have, and what happens at one more; needs `userOf`. Default: any number. */
+  readonly maxPerUser?: UserLimit | undefined;
+  /** How often the index is swept of sessions that have expired, in ms, so how late that is told; default 60,000. */
+  readonly sweepMs?: number | undefined;
+  /** Sessions under the other scheme's keys are found too, and move over at their first use. */
+  readonly migrateFrom?: IdScheme | undefined;
+  /** Other servers have `migrateFrom` this scheme: the sessions that they moved are found where they are. */
+  readonly migrateTo?: IdScheme | undefined;
+  /** Encrypts the records; hashed ids only. Default: none. */
+  readonly encryption?: EncryptionOptions | undefined;
   /** Told of each {@link SessionEvent}, once, as it happens. What it throws becomes a process warning. */
   readonly onEvent?: ((event: SessionEvent) => void) | undefined;
+}
+
+/** A bound on the sessions of one user. */
+export interface UserLimit {
+  /** How many there may be. */
+  readonly sessions: number;
+  /** `"reject"`: the one more is refused with `TOO_MANY_SESSIONS`; `"oldest"`: the oldest ends. */
+  readonly beyond: "reject" | "oldest";
 }
 
 /** Options as the engine uses them: checked, and none missing. */
@@ -56,7 +80,21 @@ export interface ResolvedOptions {
   readonly rejectConflicts: boolean;
   readonly mergeRules: MergeRules;
   readonly serializer: Serializer;
+  readonly userOf: SessionsOptions["userOf"];
+  readonly maxPerUser: UserLimit | undefined;
+  readonly sweepMs: number;
+  readonly migrateFrom: IdScheme | undefined;
+  readonly migrateTo: IdScheme | undefined;
+  readonly encryption: EncryptionOptions | undefined;
   readonly onEvent: ((event: SessionEvent) => void) | undefined;
+}
+
+/**
+ * How long a destroyed session is remembered, in ms: for longer than a commit of it can be on its way, which is its
+ * deadline and whatever a connection may hold it up after that.
+ */
+export function tombstoneMs({ commitDeadlineMs }: Pick<ResolvedOptions, "commitDeadlineMs">): number {
+  return commitDeadlineMs + 60_000;
 }
 
 /** The default of {@link SessionsOptions.prefix}. */
@@ -77,6 +115,8 @@ export function resolveOptions(options: SessionsOptions): ResolvedOptions {
   demand('ids must be "hashed" or "plain"', ["hashed", "plain"].includes(ids));
   demand('conflict must be "merge" or "reject"', ["merge", "reject"].includes(conflict));
   if (typeof idleMs !== "function") demand("idleMs must be above 0", idleMs > 0);
+  checkIndex(options);
+  checkMigration(ids, options);
   return {
     client,
     prefix,
@@ -92,8 +132,33 @@ export function resolveOptions(options: SessionsOptions): ResolvedOptions {
       resolvers: new Map(Object.entries(options.resolve ?? {}).map(([path, resolver]) => [pointer(path), resolver])),
     },
     serializer: options.serializer ?? JSON,
+    userOf: options.userOf,
+    maxPerUser: options.maxPerUser,
+    sweepMs: positive("sweepMs", options.sweepMs ?? 60_000),
+    migrateFrom: options.migrateFrom,
+    migrateTo: options.migrateTo,
+    encryption: options.encryption,
     onEvent: options.onEvent,
   };
+}
+
+function checkIndex({ userOf, maxPerUser }: SessionsOptions): void {
+  if (maxPerUser === undefined) return;
+  demand("maxPerUser needs userOf", userOf !== undefined);
+  demand('maxPerUser.beyond must be "reject" or "oldest"', ["reject", "oldest"].includes(maxPerUser.beyond));
+  demand("maxPerUser.sessions must be a whole number above 0", Number.isInteger(maxPerUser.sessions));
+  positive("maxPerUser.sessions", maxPerUser.sessions);
+}
+
+function checkMigration(ids: IdScheme, { migrateFrom, migrateTo, encryption }: SessionsOptions): void {
+  demand("only one of migrateFrom and migrateTo can be given", migrateFrom === undefined || migrateTo === undefined);
+  const other = migrateFrom ?? migrateTo;
+  demand(`ids and the scheme to migrate from or to must differ`, other !== ids);
+  demand(
+    'migrateFrom and migrateTo must be "hashed" or "plain"',
+    other === undefined || ["hashed", "plain"].includes(other),
+  );
+  demand("encryption needs hashed ids", encryption === undefined || ids === "hashed" || other === "hashed");
 }
 
 function demand(rule: string, kept: boolean): void {

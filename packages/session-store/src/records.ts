@@ -1,108 +1,224 @@
-import { Commands, type RedisClient, scanKeys } from "@lockstep/redis-kit";
+import { type CircuitBreaker, type RedisClient, keyPrefixOf, scanKeys } from "@lockstep/redis-kit";
 import { SessionStoreError, fromCommandError } from "./errors.ts";
-import { type Keys, createKeys } from "./keys.ts";
-import type { ResolvedOptions } from "./options.ts";
-import { type CommitReply, type RecordReply, commitRecord, loadRecord, touchRecord } from "./scripts.ts";
+import { type LifecycleEvent, messageOf } from "./events.ts";
+import { forwardMark, movedWith, readForward } from "./forward.ts";
+import { type Keyring, createKeyring } from "./keyring.ts";
+import type { Keys } from "./keys.ts";
+import { type ResolvedOptions, tombstoneMs } from "./options.ts";
+import { type CommitReply, type RecordReply, commitRecord, destroyRecord, loadRecord, touchRecord } from "./scripts.ts";
+import type { Base } from "./tracked-session.ts";
 
-/** What a commit asks for: see {@link commitRecord}. */
-type Change = Parameters<typeof commitRecord>[2];
+/** How often a session may have gone on under another key since its id was given out. */
+const maxForwards = 5;
 
-/** The sessions' records in Redis, by session id: every command this package sends, each within its deadline. */
+/** How often a move is tried while others change the record; then it is used where it is. */
+const maxMoves = 5;
+
+/** What to store, and over what. */
+export interface Change {
+  /** The raw text as last seen; `undefined`: the session was born in this request. */
+  readonly expected: string | undefined;
+  readonly raw: string;
+  /** `Infinity`: no expiry. */
+  readonly lifeMs: number;
+  /** What all servers are told with it. */
+  readonly event?: LifecycleEvent | undefined;
+}
+
+/** The sessions' records in Redis: every command on them, each within its deadline. */
 export class Records {
-  readonly #commands: Commands;
-  readonly #keys: Keys;
   readonly #client: RedisClient;
+  readonly #commands: CircuitBreaker;
+  readonly #keys: Keys;
+  readonly #keyring: Keyring;
+  readonly #tombstoneMs: number;
+  readonly #isMovingHere: boolean;
+  /** Where other servers are told of sessions. ioredis puts its own prefix before keys only. */
+  readonly channel: string;
 
-  constructor({ client, prefix, ids, commandDeadlineMs }: ResolvedOptions) {
-    this.#client = client;
-    this.#commands = new Commands(client, { deadlineMs: commandDeadlineMs });
-    this.#keys = createKeys(prefix, ids);
+  constructor(options: ResolvedOptions, { commands, keys }: { commands: CircuitBreaker; keys: Keys }) {
+    this.#client = options.client;
+    this.#commands = commands;
+    this.#keys = keys;
+    this.#keyring = createKeyring(options.encryption);
+    this.#tombstoneMs = tombstoneMs(options);
+    this.#isMovingHere = options.migrateFrom !== undefined;
+    this.channel = keyPrefixOf(options.client) + keys.channel;
   }
 
-  /** An id that names no record (see keys.ts) is an id without a record. */
-  async load(id: string): Promise<RecordReply | undefined> {
-    const key = this.#keys.record(id);
-    return key === undefined ? undefined : read(() => loadRecord(this.#commands, key));
+  /**
+   * The record of a session, wherever it has gone on. An id that names no record (see keys.ts) is an id without a record.
+   *
+   * @throws CorruptRecord
+   */
+  async load(id: string, forwards = maxForwards): Promise<Base | undefined> {
+    const seenAt = performance.now();
+    const places = await Promise.all(
+      this.#keys.places(id).map(async (key) => ({ key, reply: await read(() => loadRecord(this.#commands, key)) })),
+    );
+    for (const { key, reply } of places) {
+      if (!reply) continue;
+      // S3: ended where it came from is ended.
+      if (reply.raw === "") return undefined;
+      if (reply.raw.startsWith(forwardMark)) return this.#follow({ id, key, ...reply }, forwards);
+      return this.#base({ id, key, seenAt, ...reply });
+    }
+    return undefined;
   }
 
   /** @throws {@link SessionStoreError} `INVALID_SESSION` for an id that can't name a record */
-  async commit(id: string, change: Change, withinMs: number): Promise<CommitReply> {
-    const key = this.#keyFor(id);
-    return write(() => commitRecord(this.#commands, key, change, withinMs));
-  }
-
-  /** Stores a record whatever is there. */
-  async overwrite(id: string, text: string, lifeMs: number): Promise<void> {
-    const key = this.#keyFor(id);
-    await write(() =>
-      this.#commands.send("the storing of a session", (client) =>
-        lifeMs === Infinity ? client.set(key, text) : client.set(key, text, "PX", lifeMs),
-      ),
-    );
-  }
-
-  /** Lengthens a record's life; never creates one (S3), and never shortens a life that another request gave it. */
-  async touch(id: string, lifeMs: number): Promise<"touched" | "gone"> {
-    const key = this.#keyFor(id);
-    return write(() => touchRecord(this.#commands, key, lifeMs));
-  }
-
-  async destroy(idOrHandle: string): Promise<void> {
-    await Promise.all(this.#keys.recordsNamed(idOrHandle).map((key) => this.#delete(key)));
-  }
-
-  /** The names (see {@link Keys.nameOf}) of all records, in batches: SCAN on each primary, so it may repeat one. */
-  async *names(batchSize: number): AsyncGenerator<string[]> {
-    for await (const keys of this.#scan(batchSize)) yield keys.map(({ name }) => name);
-  }
-
-  /** All records, in batches. Those that vanish meanwhile are left out. */
-  async *all(batchSize: number): AsyncGenerator<{ name: string; text: string }[]> {
-    for await (const keys of this.#scan(batchSize)) {
-      const found = await Promise.all(
-        keys.map(async ({ name, key }) => ({ name, record: await read(() => loadRecord(this.#commands, key)) })),
-      );
-      yield found.flatMap(({ name, record }) => (record ? [{ name, text: record.text }] : []));
-    }
-  }
-
-  async clear(batchSize: number): Promise<void> {
-    for await (const keys of this.#scan(batchSize)) await Promise.all(keys.map(({ key }) => this.#delete(key)));
-  }
-
-  async *#scan(batchSize: number): AsyncGenerator<{ key: string; name: string }[]> {
-    const options = { what: "a scan for sessions", pattern: this.#keys.recordPattern, batchSize };
-    const batches = scanKeys(this.#commands, this.#client, options);
-    for (;;) {
-      const batch = await read(() => batches.next());
-      if (batch.done === true) return;
-      yield batch.value.flatMap((key) => {
-        const name = this.#keys.nameOf(key);
-        return name === undefined ? [] : [{ key, name }];
-      });
-    }
-  }
-
-  async #delete(key: string): Promise<void> {
-    await write(() => this.#commands.send("the destruction of a session", (client) => client.del(key)));
-  }
-
-  #keyFor(id: string): string {
+  keyFor(id: string): string {
     const key = this.#keys.record(id);
     if (key === undefined) {
       throw new SessionStoreError("INVALID_SESSION", "A session id must have 1 to 512 characters and no braces.");
     }
     return key;
   }
+
+  /** A record's text as it is to be stored. What is under a plain key is what connect-redis reads. */
+  seal(text: string, key: string): string {
+    return this.#keys.isHashed(key) ? this.#keyring.seal(text, key) : text;
+  }
+
+  /** @throws CorruptRecord */
+  open(raw: string, key: string): string {
+    return this.#keys.isHashed(key) ? this.#keyring.open(raw, key) : raw;
+  }
+
+  /** Whether a record is where and how it would be stored now. */
+  isCurrent({ key, raw }: Base): boolean {
+    return !this.#keys.isHashed(key) || this.#keyring.isCurrent(raw);
+  }
+
+  /** Whether a record is to move to its new place at its first use. */
+  isToMove({ id, key }: Base): boolean {
+    return this.#isMovingHere && key !== this.#keys.record(id);
+  }
+
+  async commit(key: string, change: Change, withinMs = Infinity): Promise<CommitReply> {
+    const told = this.#told(change.event);
+    return write(() => commitRecord(this.#commands, key, { ...change, told }, withinMs));
+  }
+
+  /**
+   * Moves a record to the key of the present scheme. One commit decides it: whoever meets what it leaves behind ends the move.
+   *
+   * @returns where it is now; `undefined`: it is gone
+   * @throws CorruptRecord
+   */
+  async move(base: Base): Promise<Base | undefined> {
+    let now: Base | undefined = base;
+    for (let attempt = 0; attempt < maxMoves && now && this.isToMove(now); attempt += 1) {
+      const raw = movedWith(this.seal(now.text, this.keyFor(now.id)));
+      await this.commit(now.key, { expected: now.raw, raw, lifeMs: now.remainingMs ?? Infinity });
+      // Whatever became of it: changed, moved or ended by somebody else, it is found by the same way.
+      now = await this.load(now.id);
+    }
+    return now;
+  }
+
+  /** Stores a record whatever is there. */
+  async overwrite(key: string, text: string, lifeMs: number): Promise<void> {
+    const raw = this.seal(text, key);
+    await write(() =>
+      this.#commands.send("the storing of a session", (client) =>
+        lifeMs === Infinity ? client.set(key, raw) : client.set(key, raw, "PX", lifeMs),
+      ),
+    );
+  }
+
+  /** Lengthens a record's life; never creates one (S3), and never shortens a life that another request gave it. */
+  async touch(key: string, lifeMs: number): Promise<"touched" | "gone" | "moved"> {
+    return write(() => touchRecord(this.#commands, key, lifeMs));
+  }
+
+  /** Ends a session. @returns the raw text that was there */
+  async destroy(key: string, event: LifecycleEvent): Promise<string | undefined> {
+    const how = { tombstoneMs: this.#tombstoneMs, told: this.#told(event) };
+    return write(() => destroyRecord(this.#commands, key, how));
+  }
+
+  /** Tells all servers of something that no commit tells of. */
+  async publish(event: LifecycleEvent): Promise<void> {
+    await write(() =>
+      this.#commands.send("an event of a session", (client) => client.publish(this.channel, messageOf(event))),
+    );
+  }
+
+  /** What is stored under a key, as it is. */
+  async peek(key: string): Promise<RecordReply | undefined> {
+    return read(() => loadRecord(this.#commands, key));
+  }
+
+  /** The keys of all living records, in batches: SCAN on each primary, so it may repeat one. */
+  async *keys(batchSize: number): AsyncGenerator<string[]> {
+    for await (const keys of this.#scan(batchSize)) {
+      const living = await Promise.all(keys.map((key) => this.#isLiving(key)));
+      yield keys.filter((_, at) => living[at]);
+    }
+  }
+
+  /** All living records, in batches. Those that vanish meanwhile are left out. */
+  async *all(batchSize: number): AsyncGenerator<{ key: string; raw: string }[]> {
+    for await (const keys of this.#scan(batchSize)) {
+      const found = await Promise.all(keys.map(async (key) => ({ key, raw: (await this.peek(key))?.raw ?? "" })));
+      yield found.filter(({ raw }) => raw !== "" && !raw.startsWith(forwardMark));
+    }
+  }
+
+  async *#scan(batchSize: number): AsyncGenerator<string[]> {
+    const options = { what: "a scan for sessions", pattern: this.#keys.recordPattern, batchSize };
+    const batches = scanKeys(this.#commands, this.#client, options);
+    for (;;) {
+      const batch = await read(() => batches.next());
+      if (batch.done === true) return;
+      yield batch.value.filter((key) => this.#keys.nameOf(key) !== undefined);
+    }
+  }
+
+  async #isLiving(key: string): Promise<boolean> {
+    const start = await read(() => this.#commands.send("a look at a session", (client) => client.getrange(key, 0, 0)));
+    return start !== "" && start !== forwardMark;
+  }
+
+  /** Where a session has gone on, the move ended if whoever began it has not. */
+  async #follow(from: { id: string; key: string } & RecordReply, forwards: number): Promise<Base | undefined> {
+    const forward = readForward(from.raw, from.id);
+    if (!forward || forwards === 0) return undefined;
+    if (forward.kind === "rotated") return this.load(forward.id, forwards - 1);
+    const key = this.#keys.places(from.id).at(-1);
+    if (key === undefined || key === from.key) return undefined;
+    if (forward.record !== undefined) {
+      const lifeMs = from.remainingMs ?? Infinity;
+      await this.commit(key, { expected: undefined, raw: forward.record, lifeMs });
+      // What is on its way to the old place still finds the new one, as long as a destroyed session is remembered.
+      await this.commit(from.key, { expected: from.raw, raw: movedWith(""), lifeMs: this.#tombstoneMs });
+    }
+    const seenAt = performance.now();
+    const reply = await this.peek(key);
+    if (!reply || reply.raw === "") return undefined;
+    if (reply.raw.startsWith(forwardMark)) return this.#follow({ id: from.id, key, ...reply }, forwards - 1);
+    return this.#base({ id: from.id, key, seenAt, ...reply });
+  }
+
+  #base(found: { id: string; key: string; seenAt: number } & RecordReply): Base {
+    return { ...found, text: this.open(found.raw, found.key) };
+  }
+
+  #told(event: LifecycleEvent | undefined) {
+    return { channel: this.channel, message: event ? messageOf(event) : "" };
+  }
 }
 
-async function read<T>(command: () => Promise<T>): Promise<T> {
+/** A command's failure in a session's terms, where it would have changed nothing. */
+export async function read<T>(command: () => Promise<T>): Promise<T> {
   return command().catch((error: unknown) => {
     throw fromCommandError(error, "read");
   });
 }
 
-async function write<T>(command: () => Promise<T>): Promise<T> {
+/** A command's failure in a session's terms, where it may have changed something. */
+export async function write<T>(command: () => Promise<T>): Promise<T> {
   return command().catch((error: unknown) => {
     throw fromCommandError(error, "write");
   });

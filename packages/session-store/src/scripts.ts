@@ -1,12 +1,16 @@
-import { type Commands, type RedisClient, readScript, runScript } from "@lockstep/redis-kit";
+import { type CircuitBreaker, type RedisClient, readScript, runScript } from "@lockstep/redis-kit";
 
-const load = readScript(new URL("../lua/load.lua", import.meta.url));
-const commit = readScript(new URL("../lua/commit.lua", import.meta.url));
-const touch = readScript(new URL("../lua/touch.lua", import.meta.url));
+const script = (verb: string) => readScript(new URL(`../lua/${verb}.lua`, import.meta.url));
+const load = script("load");
+const commit = script("commit");
+const touch = script("touch");
+const destroy = script("destroy");
+const admit = script("admit");
 
 /** What a record holds, and how much longer. */
 export interface RecordReply {
-  readonly text: string;
+  /** As it is stored: encrypted or a forward, perhaps. */
+  readonly raw: string;
   /** `undefined`: it does not expire. */
   readonly remainingMs: number | undefined;
 }
@@ -17,26 +21,33 @@ export type CommitReply =
   | { readonly outcome: "gone" }
   | { readonly outcome: "conflict"; readonly current: string };
 
-/** Reads a record and its remaining life: `load.lua`. */
-export async function loadRecord(commands: Commands, key: string): Promise<RecordReply | undefined> {
+/** What other servers are told with a change: a message for a channel; an empty one is not sent. */
+export interface Told {
+  readonly channel: string;
+  readonly message: string;
+}
+
+/** Reads a record and its remaining life: `load.lua`. The raw text is empty where the session was just destroyed. */
+export async function loadRecord(commands: CircuitBreaker, key: string): Promise<RecordReply | undefined> {
   const reply = await commands.send("the load of a session", (client) => runScript(client, load, [key], []));
   if (reply === null) return undefined;
-  const [text, remainingMs] = reply as [string, number];
-  return { text, remainingMs: remainingMs < 0 ? undefined : remainingMs };
+  const [raw, remainingMs] = reply as [string, number];
+  return { raw, remainingMs: remainingMs < 0 ? undefined : remainingMs };
 }
 
 /**
  * Stores a record if it is still `expected`: `commit.lua`.
  *
- * @param write `expected`: the text as last seen, or `undefined` if there was none; `lifeMs`: `Infinity` for no expiry.
+ * @param write `expected`: the raw text as last seen, or `undefined` if there was none; `lifeMs`: `Infinity` for no expiry.
  */
 export async function commitRecord(
-  commands: Commands,
+  commands: CircuitBreaker,
   key: string,
-  write: { expected: string | undefined; text: string; lifeMs: number },
+  write: { expected: string | undefined; raw: string; lifeMs: number; told: Told },
   withinMs: number,
 ): Promise<CommitReply> {
-  const args = [write.expected ?? "", write.text, finite(write.lifeMs)];
+  const { channel, message } = write.told;
+  const args = [write.expected ?? "", write.raw, finite(write.lifeMs), channel, message];
   const run = (client: RedisClient) => runScript(client, commit, [key], args);
   const reply = await commands.send("the commit of a session", run, withinMs);
   if (Array.isArray(reply)) return { outcome: "conflict", current: reply[1] as string };
@@ -44,12 +55,38 @@ export async function commitRecord(
 }
 
 /** Lengthens a record's life to `lifeMs`, where there is one: `touch.lua`. `Infinity`: only asks whether it is there. */
-export async function touchRecord(commands: Commands, key: string, lifeMs: number): Promise<"touched" | "gone"> {
+export async function touchRecord(
+  commands: CircuitBreaker,
+  key: string,
+  lifeMs: number,
+): Promise<"touched" | "gone" | "moved"> {
   const run = (client: RedisClient) => runScript(client, touch, [key], [finite(lifeMs)]);
-  return (await commands.send("the touch of a session", run)) as "touched" | "gone";
+  return (await commands.send("the touch of a session", run)) as "touched" | "gone" | "moved";
 }
 
-/** No expiry, in the scripts' terms. */
-function finite(lifeMs: number): number {
-  return lifeMs === Infinity ? 0 : lifeMs;
+/** Ends a session, and leaves an empty text for `tombstoneMs`: `destroy.lua`. @returns the raw text that was there */
+export async function destroyRecord(
+  commands: CircuitBreaker,
+  key: string,
+  { tombstoneMs, told }: { tombstoneMs: number; told: Told },
+): Promise<string | undefined> {
+  const args = [Math.ceil(tombstoneMs), told.channel, told.message];
+  const run = (client: RedisClient) => runScript(client, destroy, [key], args);
+  return ((await commands.send("the destruction of a session", run)) as string | null) ?? undefined;
+}
+
+/** Adds a row to a user's index: `admit.lua`. `max`: how many rows it may have; `Infinity`: any number. */
+export async function admitRow(
+  commands: CircuitBreaker,
+  index: string,
+  { row, max }: { row: string; max: number },
+  withinMs: number,
+): Promise<"added" | "full"> {
+  const run = (client: RedisClient) => runScript(client, admit, [index], [row, finite(max)]);
+  return (await commands.send("the indexing of a session", run, withinMs)) as "added" | "full";
+}
+
+/** Without end, in the scripts' terms. */
+function finite(limit: number): number {
+  return limit === Infinity ? 0 : limit;
 }

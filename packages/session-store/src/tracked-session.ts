@@ -2,6 +2,12 @@ import type { RecordMeta, SessionFields } from "./codec.ts";
 
 /** A record as last seen in Redis. */
 export interface Base {
+  /** The id that its key is made of: another than the session came with, where that was rotated meanwhile. */
+  readonly id: string;
+  readonly key: string;
+  /** The text as it is stored: what a commit must find. */
+  readonly raw: string;
+  /** The same, decrypted. */
   readonly text: string;
   /** Its remaining life when seen; `undefined`: it does not expire. */
   readonly remainingMs: number | undefined;
@@ -22,6 +28,8 @@ export class TrackedSession {
   readonly id: string;
   /** @internal */
   base: Base | undefined;
+  /** @internal When the absolute limit ends it, ms on the wall clock. */
+  endsAt: number | undefined;
   /** @internal Commits that were sent and not confirmed: their names, and the fields they were given before any merge. */
   unconfirmed: readonly { readonly write: string; readonly given: SessionFields }[] = [];
 
@@ -36,8 +44,16 @@ export class TrackedSession {
     return this.base !== undefined;
   }
 
-  /** How long its record still lives, in ms, by what was last seen; `undefined`: it does not expire, or was never seen. */
+  /** How long it still lives unless it is used, in ms, by what was last seen; `undefined`: without end, or never seen. */
   get remainingMs(): number | undefined {
+    const record = this.recordLifeMs ?? Infinity;
+    const limit = this.endsAt === undefined ? Infinity : this.endsAt - Date.now();
+    const remaining = Math.min(record, limit);
+    return remaining === Infinity ? undefined : remaining;
+  }
+
+  /** @internal How long its record still lives in Redis. */
+  get recordLifeMs(): number | undefined {
     if (this.base?.remainingMs === undefined) return undefined;
     return this.base.remainingMs - (performance.now() - this.base.seenAt);
   }

@@ -1,39 +1,40 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { cookieExpires, recordLifeMs, touchIsDue } from "../src/expiry.ts";
+import { absoluteEnd, cookieExpires, lastSeenAt, recordLifeMs, touchIsDue } from "../src/expiry.ts";
 
 const hour = 3_600_000;
 const life = 3_960_000; // 1.1 hours
-const lifetime = { now: 10 * hour, created: 10 * hour, idleMs: hour, absoluteMs: undefined };
 
 it("S6: a record outlives the idle limit by a tenth", () => {
-  expect(recordLifeMs(lifetime)).toBe(life);
+  expect(recordLifeMs(hour)).toBe(life);
 });
 
 it("S6: the absolute limit counts from the session's birth", () => {
-  expect(recordLifeMs({ ...lifetime, absoluteMs: 8 * hour })).toBe(life);
-  expect(recordLifeMs({ ...lifetime, created: 3 * hour, absoluteMs: 8 * hour })).toBe(hour);
-  expect(recordLifeMs({ ...lifetime, created: 2 * hour, absoluteMs: 8 * hour })).toBe(0);
+  expect(absoluteEnd(3 * hour, 8 * hour)).toBe(11 * hour);
+  expect(absoluteEnd(3 * hour, undefined)).toBeUndefined();
+  expect(absoluteEnd(undefined, 8 * hour)).toBeUndefined();
+});
+
+it("S8: what is left of a record's life tells when it was last used", () => {
+  expect(lastSeenAt(10 * hour, hour, life)).toBe(10 * hour);
+  expect(lastSeenAt(10 * hour, hour, life - 5_000)).toBe(10 * hour - 5_000);
+  expect(lastSeenAt(10 * hour, hour, undefined)).toBeUndefined();
 });
 
 it("S5: a use is recorded when the last one on record is a tenth of the idle limit old", () => {
-  expect(touchIsDue(life, lifetime)).toBe(false);
-  expect(touchIsDue(hour, lifetime)).toBe(false);
-  expect(touchIsDue(hour - 1, lifetime)).toBe(true);
-});
-
-it("S5: nothing is recorded where only the absolute limit is left", () => {
-  expect(touchIsDue(hour / 2, { ...lifetime, created: 2.5 * hour, absoluteMs: 8 * hour })).toBe(false);
+  expect(touchIsDue(life, hour)).toBe(false);
+  expect(touchIsDue(hour, hour)).toBe(false);
+  expect(touchIsDue(hour - 1, hour)).toBe(true);
 });
 
 it("S6: nobody is ended within the idle limit of a use, and everybody by 1.1 times it", () => {
   fc.assert(
     fc.property(fc.array(fc.integer({ min: 1, max: hour }), { maxLength: 50 }), (gaps) => {
-      let recorded = recordLifeMs(lifetime); // what the record has left
+      let recorded = recordLifeMs(hour); // what the record has left
       for (const gap of gaps) {
         recorded -= gap;
         expect(recorded).toBeGreaterThanOrEqual(0);
-        if (touchIsDue(recorded, lifetime)) recorded = recordLifeMs(lifetime);
+        if (touchIsDue(recorded, hour)) recorded = recordLifeMs(hour);
         expect(recorded).toBeGreaterThanOrEqual(hour);
         expect(recorded).toBeLessThanOrEqual(life);
       }

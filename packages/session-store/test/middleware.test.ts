@@ -4,7 +4,7 @@ import type { SessionData } from "express-session";
 import { describe, expect, it } from "vitest";
 import { createSessions, session } from "../src/index.ts";
 import { Browser, serve } from "./harness/app.ts";
-import { testClient, uniquePrefix } from "./harness/redis.ts";
+import { testClient, uniquePrefix, livingKeys, intercept } from "./harness/redis.ts";
 
 declare module "express-session" {
   interface SessionData {
@@ -51,7 +51,7 @@ async function start(options: Options = {}, more: (app: Express) => void = () =>
   app.get("/count", tell);
   app.get("/destroy", (req, res) => void res.json({ session: (req as { session?: unknown }).session === undefined }));
   const base = await serve(app);
-  const keys = () => client.keys(`${prefix}*`);
+  const keys = () => livingKeys(client, prefix);
   return { base, prefix, browser: new Browser(base), keys };
 }
 
@@ -265,13 +265,7 @@ describe("beyond it", () => {
 
   it("S3: an answer does not overtake the end of its session", async () => {
     let opened = Promise.resolve();
-    const slow = new Proxy(client, {
-      get(target, property) {
-        const value: unknown = Reflect.get(target, property, target);
-        if (property !== "del" || typeof value !== "function") return value;
-        return (...args: unknown[]) => opened.then(() => Reflect.apply(value, target, args) as unknown);
-      },
-    });
+    const slow = intercept(client, (send) => opened.then(send), "destroy");
     const { browser, keys } = await start({ client: slow }, (app) =>
       app.get("/leave", (req, res) => {
         req.session.destroy(() => undefined);
@@ -286,13 +280,8 @@ describe("beyond it", () => {
 
   it("S3, S10: a session that could not be ended keeps its cookie, and nobody is told that it has ended", async () => {
     let isBroken = false;
-    const broken = new Proxy(client, {
-      get(target, property) {
-        if (property === "del" && isBroken) return () => Promise.reject(new Error("the line is cut"));
-        const value: unknown = Reflect.get(target, property, target);
-        return typeof value === "function" ? (value.bind(target) as unknown) : value;
-      },
-    });
+    const cut = () => Promise.reject(new Error("the line is cut"));
+    const broken = intercept(client, (send) => (isBroken ? cut() : send()), "destroy");
     const { browser } = await start({ client: broken }, (app) => {
       app.get("/unheard", (req, res) => {
         (req.session.destroy as unknown as () => void).call(req.session);

@@ -1,4 +1,5 @@
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { Redis } from "ioredis";
 import { afterAll, inject } from "vitest";
 
@@ -16,13 +17,26 @@ export function uniquePrefix(): string {
   return `test:${randomUUID()}:`;
 }
 
-/** The same client, with `around` put around each script it sends: to hold it, to send it twice, to lose its answer. */
-export function intercept(client: Redis, around: (send: () => Promise<unknown>) => Promise<unknown>): Redis {
+/**
+ * The same client, with `around` put around the scripts it sends: to hold one, to send it twice, to lose its answer.
+ *
+ * @param verb only the script of this name
+ */
+export function intercept(
+  client: Redis,
+  around: (send: () => Promise<unknown>) => Promise<unknown>,
+  verb?: string,
+): Redis {
+  const text = verb === undefined ? "" : readFileSync(new URL(`../../lua/${verb}.lua`, import.meta.url), "utf8");
+  const digest = createHash("sha1").update(text).digest("hex");
   return new Proxy(client, {
     get(target, property) {
       const value: unknown = Reflect.get(target, property, target);
       if (property !== "evalsha" || typeof value !== "function") return value;
-      return (...args: unknown[]) => around(() => Reflect.apply(value, target, args) as Promise<unknown>);
+      return (...args: unknown[]) => {
+        const send = () => Reflect.apply(value, target, args) as Promise<unknown>;
+        return verb === undefined || args[0] === digest ? around(send) : send();
+      };
     },
   });
 }
@@ -39,4 +53,11 @@ export function barrier(client: Redis): { held: Redis; arrived: Promise<void>; o
     return send();
   });
   return { held, arrived, open };
+}
+
+/** The keys of living sessions: one that was destroyed leaves an empty text for a while. */
+export async function livingKeys(client: Redis, prefix: string): Promise<string[]> {
+  const keys = await client.keys(`${prefix}*`);
+  const lengths = await Promise.all(keys.map((key) => client.strlen(key)));
+  return keys.filter((_, at) => lengths[at] !== 0);
 }

@@ -1,0 +1,53 @@
+import { CircuitBreaker, type Commands } from "@lockstep/redis-kit";
+import type { Events } from "./events.ts";
+
+/** After so many failures in a row Redis is left alone for so long. */
+const breaker = { failures: 5, breakMs: 1_000 };
+
+/**
+ * Whether Redis is to be had, by the circuit breaker that all of the engine's commands go through (S10).
+ *
+ * An open breaker is closed by the next command that succeeds. Where nobody sends one, because those who listen here have
+ * stopped asking, one is sent now and then.
+ */
+export class Availability {
+  readonly commands: CircuitBreaker;
+  readonly #listeners: ((isAvailable: boolean) => void)[] = [];
+  #isAvailable = true;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(commands: Commands, events: Events) {
+    this.commands = new CircuitBreaker(commands, {
+      ...breaker,
+      onChange: (state) => {
+        events.report({ type: "breaker", state });
+        if (state !== "half-open") this.#tell(state === "closed");
+      },
+    });
+  }
+
+  listen(listener: (isAvailable: boolean) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#listeners.length = 0;
+  }
+
+  #tell(isAvailable: boolean): void {
+    if (isAvailable === this.#isAvailable) return;
+    this.#isAvailable = isAvailable;
+    clearInterval(this.#timer);
+    if (!isAvailable && this.#listeners.length > 0) {
+      this.#timer = setInterval(() => void this.#probe(), breaker.breakMs);
+      this.#timer.unref();
+    }
+    for (const listener of this.#listeners) listener(isAvailable);
+  }
+
+  async #probe(): Promise<void> {
+    // Its outcome is the breaker's to judge.
+    await this.commands.send("a look whether Redis is back", (client) => client.exists("")).catch(() => undefined);
+  }
+}
