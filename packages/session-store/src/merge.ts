@@ -95,7 +95,7 @@ function mergeValue(sides: Sides<unknown>): unknown {
  * items. A list that both created counts as appended to an empty one, but where they created the very same list it is
  * taken for the same default made twice.
  */
-function mergeAppends(base: unknown, mine: unknown, theirs: unknown): unknown[] | undefined {
+export function mergeAppends(base: unknown, mine: unknown, theirs: unknown): unknown[] | undefined {
   if (!isList(mine) || !isList(theirs)) return undefined;
   if (base === undefined) return isDeepStrictEqual(mine, theirs) ? mine : [...theirs, ...mine];
   if (!isList(base) || !startsWith(mine, base) || !startsWith(theirs, base)) return undefined;
