@@ -1,7 +1,8 @@
+import { EventEmitter } from "node:events";
 import type { OutgoingHttpHeaders, ServerResponse } from "node:http";
 import type { Readable } from "node:stream";
-import { applyHead, isStatus } from "./response-head.ts";
-import { SocketHold } from "./socket-hold.ts";
+import { applyHead, hasSendableStatus, isStatus } from "./response-head.ts";
+import { holdSocket } from "./socket-hold.ts";
 
 /** How much of a body may wait for the headers, in bytes. Whoever heeds `write`'s `false` never comes near it. */
 const maxHeldBytes = 16 * 1024 * 1024;
@@ -53,7 +54,6 @@ export class ResponseGate {
   readonly #keeper: GateKeeper;
   /** What was there before: Node's methods, or those of whoever wrapped them first (compression, say). */
   readonly #real: Methods;
-  readonly #socketHold: SocketHold;
   /** What earlier middleware has set: it stays when the handler's answer is refused. */
   readonly #headersBefore: OutgoingHttpHeaders;
   #state: State = "open";
@@ -64,7 +64,6 @@ export class ResponseGate {
   constructor(response: ServerResponse, keeper: GateKeeper) {
     this.#response = response as unknown as GatedResponse;
     this.#keeper = keeper;
-    this.#socketHold = new SocketHold(response);
     this.#headersBefore = response.getHeaders();
     this.#real = this.#replaceMethods({
       writeHead: (...args) => this.#writeHead(args),
@@ -93,8 +92,9 @@ export class ResponseGate {
   #open(name: MethodName, args: unknown[]): unknown {
     // Sent past us, by somebody who kept the real methods: there is nothing left to hold.
     if (this.#response._header) this.#state = "passed";
-    // Node's own complaint about the argument, while nothing has happened yet.
-    if (this.#state === "passed" || !isAcceptable(name, args)) return this.#call(name, args);
+    // Node's own complaint about the argument or the status, while nothing has happened yet.
+    const isSendable = isAcceptable(name, args) && hasSendableStatus(this.#response);
+    if (this.#state === "passed" || !isSendable) return this.#call(name, args);
 
     const wait = ask(() => this.#keeper.beforeHeaders());
     if (!wait) {
@@ -104,7 +104,7 @@ export class ResponseGate {
     const { statusCode, statusMessage } = this.#response;
     this.#state = "held";
     this.#response._header = "held";
-    this.#socketHold.begin();
+    const endSocketHold = holdSocket(this.#response.req.socket);
     const drain = holdDrain(this.#response);
     const reopen = () => {
       this.#response._header = null;
@@ -124,11 +124,9 @@ export class ResponseGate {
           drain(true);
         },
       )
-      // Node refused what the handler gave it (a status message, say), too late for the handler to hear; or the keeper threw.
+      // Node refused what the handler gave it (trailers without chunks, say), too late for the handler to hear; or the keeper threw.
       .catch((error: unknown) => this.#response.destroy(asError(error)))
-      .finally(() => {
-        this.#socketHold.end();
-      });
+      .finally(endSocketHold);
     return this.#hold(name, args);
   }
 
@@ -144,7 +142,6 @@ export class ResponseGate {
     if (name !== "write") return name === "writeHead" ? response : undefined;
     this.#heldBytes += sizeOf(args[0]);
     if (this.#held.length > 1 && this.#heldBytes > maxHeldBytes) {
-      this.#held = [];
       response.destroy(new Error(`More than ${maxHeldBytes} bytes were written without waiting for "drain".`));
     }
     return false;
@@ -171,7 +168,9 @@ export class ResponseGate {
     for (const [name, value] of Object.entries(this.#headersBefore)) {
       if (name !== "set-cookie" && value !== undefined) response.setHeader(name, value);
     }
-    response.statusMessage = "";
+    response.addTrailers({});
+    // A hook that gives none means a failure, not what the handler had to say.
+    Object.assign(response, { statusCode: 500, statusMessage: "" });
     // Not `finished`: compression ends later, when it has compressed.
     const answer = { hasEnded: false };
     const wrapped = this.#replaceMethods({
@@ -201,7 +200,7 @@ export class ResponseGate {
     if (!wait) return this.#call("end", args);
     this.#state = "ending";
     response.finished = true;
-    this.#socketHold.begin();
+    const endSocketHold = holdSocket(response.req.socket);
     wait
       .then(() => {
         response.finished = false;
@@ -210,9 +209,7 @@ export class ResponseGate {
       })
       // The status has been sent, so a broken connection is the only way left to say that this failed.
       .catch((error: unknown) => response.destroy(asError(error)))
-      .finally(() => {
-        this.#socketHold.end();
-      });
+      .finally(endSocketHold);
     return response;
   }
 
@@ -249,21 +246,21 @@ export class ResponseGate {
  * @returns ends that, and calls them if what was held has drained
  */
 function holdDrain(response: GatedResponse): (isDrained: boolean) => void {
-  const before = Object.getOwnPropertyDescriptor(response, "on");
+  const own = Object.getOwnPropertyDescriptor(response, "on");
   const on = response.on.bind(response) as (event: string, listener: Listener) => unknown;
   const kept: Listener[] = [];
   const value = (event: string, listener: Listener) => {
-    if (event === "drain") kept.push(listener);
-    else on(event, listener);
-    return response;
+    if (event !== "drain") return on(event, listener);
+    kept.push(listener);
+    return EventEmitter.prototype.on.call(response, event, listener);
   };
   Object.defineProperty(response, "on", { value, configurable: true, writable: true });
   return (isDrained) => {
-    if (before) Object.defineProperty(response, "on", before);
+    if (own) Object.defineProperty(response, "on", own);
     else Reflect.deleteProperty(response, "on");
     if (isDrained) response.emit("drain");
-    for (const listener of kept) response.on("drain", listener);
-    if (isDrained) for (const listener of kept) listener.call(response);
+    const waiting = kept.filter((listener) => response.rawListeners("drain").includes(listener));
+    for (const listener of waiting) response.removeListener("drain", listener).on("drain", listener);
   };
 }
 

@@ -1,4 +1,4 @@
-import type { ServerResponse } from "node:http";
+import { type ServerResponse, validateHeaderValue } from "node:http";
 
 type HeaderValue = string | string[];
 
@@ -6,6 +6,18 @@ type HeaderValue = string | string[];
 export function isStatus(status: unknown): status is number {
   const code = Number(status) | 0;
   return code >= 100 && code <= 999;
+}
+
+/** Whether Node would send a response's status line; if not, it says so at once. */
+export function hasSendableStatus(response: Pick<ServerResponse, "statusCode" | "statusMessage">): boolean {
+  if (!isStatus(response.statusCode)) return false;
+  if (!response.statusMessage) return true;
+  try {
+    validateHeaderValue("status", response.statusMessage);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /**
@@ -28,15 +40,18 @@ export function applyHead(response: ServerResponse, [status, second, third]: unk
 function entriesOf(headers: unknown): Iterable<[string, HeaderValue]> {
   if (!Array.isArray(headers)) return Object.entries((headers ?? {}) as Record<string, HeaderValue>);
   const pairs = Array.isArray(headers[0]) ? (headers as [string, HeaderValue][]) : inPairs(headers as HeaderValue[]);
-  const grouped = new Map<string, HeaderValue>();
+  const grouped = new Map<string, [string, HeaderValue]>();
   for (const [name, value] of pairs) {
-    const before = grouped.get(name);
-    grouped.set(name, before === undefined ? value : [before, value].flat());
+    const before = grouped.get(name.toLowerCase());
+    grouped.set(name.toLowerCase(), before ? [before[0], [before[1], value].flat()] : [name, value]);
   }
-  return grouped;
+  return grouped.values();
 }
 
 function inPairs(list: HeaderValue[]): [string, HeaderValue][] {
-  if (list.length % 2 !== 0) throw new TypeError("A list of headers must have a value for each name.");
+  if (list.length % 2 !== 0) {
+    const error = new TypeError("A list of headers must have a value for each name.");
+    throw Object.assign(error, { code: "ERR_INVALID_ARG_VALUE" });
+  }
   return list.flatMap((name, at) => (at % 2 === 0 ? [[name as string, list[at + 1] ?? ""]] : []));
 }

@@ -1,46 +1,49 @@
-import type { ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+
+/** A socket whose destruction is put off. */
+interface Hold {
+  /** How many responses hold it: pipelined ones share their socket. */
+  count: number;
+  isDestroyWanted: boolean;
+  readonly restore: () => void;
+}
+
+const holds = new WeakMap<Socket, Hold>();
 
 /**
  * Puts off `socket.destroy()` while a response is held.
  *
  * Express' error handling destroys the socket of a response that has been sent when its handler throws afterwards, and a
  * closing server the sockets that look idle. The client of a response that was not held would have everything by then.
+ *
+ * @returns ends the hold, once; with the last one of a socket, what was put off is done
  */
-export class SocketHold {
-  readonly #response: ServerResponse;
-  #depth = 0;
-  #isDestroyWanted = false;
-  #restore: () => void = () => undefined;
+export function holdSocket(socket: Socket): () => void {
+  const hold = holds.get(socket) ?? beginHold(socket);
+  hold.count += 1;
+  return () => {
+    hold.count -= 1;
+    if (hold.count > 0) return;
+    holds.delete(socket);
+    hold.restore();
+    // What was played to the socket leaves first.
+    if (hold.isDestroyWanted) socket.destroySoon();
+  };
+}
 
-  constructor(response: ServerResponse) {
-    this.#response = response;
-  }
-
-  /** Begins a hold; they may nest. */
-  begin(): void {
-    this.#depth += 1;
-    const { socket } = this.#response;
-    if (this.#depth > 1 || !socket) return;
-    const before = Object.getOwnPropertyDescriptor(socket, "destroy");
-    const destroy = socket.destroy.bind(socket);
-    socket.destroy = (error) => {
-      if (error) return destroy(error);
-      this.#isDestroyWanted = true;
-      return socket;
-    };
-    this.#restore = () => {
-      if (before) Object.defineProperty(socket, "destroy", before);
-      else Reflect.deleteProperty(socket, "destroy");
-      // What was played to the socket leaves first.
-      if (this.#isDestroyWanted) socket.destroySoon();
-    };
-  }
-
-  /** Ends a hold; with the last one, what was put off is done. */
-  end(): void {
-    this.#depth -= 1;
-    if (this.#depth > 0) return;
-    this.#restore();
-    this.#restore = () => undefined;
-  }
+function beginHold(socket: Socket): Hold {
+  const before = Object.getOwnPropertyDescriptor(socket, "destroy");
+  const destroy = socket.destroy.bind(socket);
+  const restore = () => {
+    if (before) Object.defineProperty(socket, "destroy", before);
+    else Reflect.deleteProperty(socket, "destroy");
+  };
+  const hold: Hold = { count: 0, isDestroyWanted: false, restore };
+  holds.set(socket, hold);
+  socket.destroy = (error) => {
+    if (error) return destroy(error);
+    hold.isDestroyWanted = true;
+    return socket;
+  };
+  return hold;
 }

@@ -1,10 +1,13 @@
+import { Agent, type Server, createServer } from "node:http";
+import { type AddressInfo, type Socket, connect } from "node:net";
 import { Readable } from "node:stream";
-import express, { type RequestHandler } from "express";
+import { text } from "node:stream/consumers";
+import express, { type Request, type RequestHandler, type Response } from "express";
 import { describe, expect, it } from "vitest";
 import { type SessionEvent, session } from "../src/index.ts";
 import { serve } from "./harness/app.ts";
 import { ask, cookieOf } from "./harness/exchange.ts";
-import { barrier, testClient, uniquePrefix } from "./harness/redis.ts";
+import { barrier, intercept, testClient, uniquePrefix } from "./harness/redis.ts";
 
 const client = testClient();
 
@@ -93,6 +96,66 @@ describe("S4: while a response is held", () => {
     expect(order).toEqual(expect.arrayContaining(["stop", "drain", "write", "finish", "end"]));
   });
 
+  it("who no longer waits for drain is not told of it", async () => {
+    const told: string[] = [];
+    const { base, arrived, open } = await start((_req, res) => {
+      const listen = (name: string) => {
+        const listener = () => told.push(name);
+        res.once("drain", listener);
+        return listener;
+      };
+      res.write("a");
+      res.removeListener("drain", listen("removed"));
+      res.off("drain", listen("off"));
+      res.once("drain", () => res.end("b"));
+      listen("waiting");
+    });
+    const { whole } = ask(base);
+    await arrived;
+    open();
+    expect((await whole).body).toBe("ab");
+    expect(told).toEqual(["waiting"]);
+  });
+
+  it("a source that is taken off it keeps what it has not given", async () => {
+    const rows = Readable.from(["one,", "two,", "three"]);
+    const { base, arrived, open } = await start((_req, res) => {
+      rows.pipe(res);
+      // The source stops after its first row, until what is held has drained.
+      rows.once("pause", () => {
+        rows.unpipe(res);
+        res.end("end");
+      });
+    });
+    const { whole } = ask(base);
+    await arrived;
+    open();
+    expect((await whole).body).toBe("one,end");
+    expect(await text(rows)).toBe("two,three");
+  });
+
+  it("a status that Node refuses is the handler's error, as it would be", async () => {
+    const { base, open } = await start((_req, res) => {
+      open();
+      res.statusMessage = "line\nbreak";
+      expect(codeOf(() => res.end("x"))).toBe("ERR_INVALID_CHAR");
+      Object.assign(res, { statusMessage: "", statusCode: 99 });
+      expect(codeOf(() => res.write("x"))).toBe("ERR_HTTP_INVALID_STATUS_CODE");
+      res.status(200).end("x");
+    });
+    expect(await ask(base).whole).toMatchObject({ status: 200, body: "x" });
+  });
+
+  it("a list of headers may name one twice, in capitals or not", async () => {
+    const { base, open } = await start((_req, res) => {
+      open();
+      expect(codeOf(() => res.writeHead(200, ["X-Odd"]))).toBe("ERR_INVALID_ARG_VALUE");
+      res.writeHead(200, ["Set-Cookie", "a=1", "set-cookie", "b=2"]).end();
+    });
+    const { headers } = await ask(base).whole;
+    expect(headers["set-cookie"]).toEqual(["a=1", "b=2", expect.stringMatching(/^connect\.sid=/)]);
+  });
+
   it("a handler that throws after a stream whose end is held does not cut it off", async () => {
     const { base, arrived, open } = await start((req, res) => {
       res.write("begun,");
@@ -131,6 +194,15 @@ describe("S4: while a response is held", () => {
     expect((await ask(base).whole).status).toBe(500);
   });
 
+  it("a hook that gives no status answers 500, whatever the handler's was", async () => {
+    const { base, open } = await start((_req, res) => void res.redirect("/elsewhere"), {
+      maxBytes: 10,
+      onCommitError: (_error, _req, res) => void res.end("sorry"),
+    });
+    open();
+    expect(await ask(base).whole).toMatchObject({ status: 500, reason: "Internal Server Error", body: "sorry" });
+  });
+
   it("a hook that does not answer breaks the connection", async () => {
     const { base, open } = await start((_req, res) => void res.send("x"), {
       maxBytes: 10,
@@ -151,15 +223,19 @@ describe("S4: while a response is held", () => {
     expect((await whole).body).toBe("ERR_INVALID_ARG_TYPE");
   });
 
-  it("a body that does not wait is bounded", async () => {
+  it("a body that does not wait is bounded, and each write is told that it failed", async () => {
+    const told: unknown[] = [];
     const { base, arrived, open } = await start((_req, res) => {
       res.on("error", () => undefined);
-      for (let written = 0; written < 20; written += 1) res.write(Buffer.alloc(1024 * 1024));
+      for (let written = 0; written < 20; written += 1) {
+        res.write(Buffer.alloc(1024 * 1024), (error) => told.push((error as NodeJS.ErrnoException | undefined)?.code));
+      }
     });
     const { whole } = ask(base);
     await arrived;
     open();
     await expect(whole).rejects.toThrow();
+    await expect.poll(() => told).toEqual(Array.from({ length: 20 }, () => "ERR_STREAM_DESTROYED"));
   });
 
   it("a stream that goes on after its session was refused goes nowhere, and does no harm", async () => {
@@ -237,6 +313,93 @@ describe("S4: streams", () => {
       });
     });
     await expect(ask(await serve(app)).whole).rejects.toThrow();
+  });
+});
+
+describe("S4: connections", () => {
+  it("that go on have nothing left on them", async () => {
+    const app = express();
+    let socket: Socket | undefined;
+    app.use(session({ client, prefix: uniquePrefix(), secret: "s" }));
+    app.get("/", change, (req, res) => {
+      socket = req.socket;
+      res.write("a");
+      res.once("drain", () => {
+        (req.session as unknown as { late: boolean }).late = true;
+        res.end("b");
+      });
+    });
+    const base = await serve(app);
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const traces = () => ({
+      listeners: socket?.eventNames().map((name) => [name, socket?.listenerCount(name)]),
+      own: socket && Reflect.ownKeys(socket),
+      timers: process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length,
+    });
+    await ask(base, { agent }).whole;
+    const [first, before] = [socket, traces()];
+    for (let more = 0; more < 20; more += 1) expect((await ask(base, { agent }).whole).body).toBe("ab");
+    expect(socket).toBe(first);
+    await expect.poll(traces).toEqual(before);
+    agent.destroy();
+  });
+
+  it("that are pipelined get their answers whole and in order, though a later one is stored first", async () => {
+    let tellStored: () => void = () => undefined;
+    const laterStored = new Promise<void>((resolve) => (tellStored = resolve));
+    let commits = 0;
+    const reordered = intercept(client, async (send) => {
+      if ((commits += 1) === 1) await laterStored;
+      const reply = await send();
+      tellStored();
+      return reply;
+    });
+    const app = express();
+    let socket: Socket | undefined;
+    app.use(session({ client: reordered, prefix: uniquePrefix(), secret: "s" }));
+    app.get("/free", (_req, res) => void res.send("[free]"));
+    app.get("/piped", change, (_req, res) => void Readable.from(["[pip", "ed]"]).pipe(res));
+    app.get("/last", change, (req, res) => {
+      socket = req.socket;
+      res.send("[last]");
+    });
+    const connection = connect(Number(new URL(await serve(app)).port), "127.0.0.1");
+    const lines = (path: string) => `GET /${path} HTTP/1.1\r\nHost: localhost\r\n`;
+    connection.write(`${lines("piped")}\r\n${lines("free")}\r\n${lines("last")}Connection: close\r\n\r\n`);
+    const answers = await text(connection);
+    expect(answers.match(/HTTP\/1\.1 200|\[free\]|\[pip|ed\]|\[last\]/g)).toEqual([
+      ...["HTTP/1.1 200", "[pip", "ed]"],
+      ...["HTTP/1.1 200", "[free]"],
+      ...["HTTP/1.1 200", "[last]"],
+    ]);
+    expect(socket && Object.hasOwn(socket, "destroy")).toBe(false);
+  });
+
+  it("work without Express, 100 Continue included", async () => {
+    const { held, arrived, open } = barrier(client);
+    const middleware = session({ client: held, prefix: uniquePrefix(), secret: "s" }) as unknown as (
+      request: object,
+      response: object,
+      next: () => void,
+    ) => void;
+    const server: Server = createServer().on("checkContinue", (request: Request, response: Response) => {
+      middleware(request, response, () => {
+        (request.session as unknown as { changed: boolean }).changed = true;
+        response.write("a");
+        response.writeContinue();
+        response.end("b");
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const { whole, hasArrived } = ask(base, { headers: { expect: "100-continue" } });
+    await arrived;
+    expect(hasArrived()).toBe(false);
+    open();
+    const answer = await whole;
+    expect(answer).toMatchObject({ status: 200, body: "ab", informed: [100] });
+    expect(cookieOf(answer)).toMatch(/^connect\.sid=/);
+    await new Promise((resolve) => server.close(resolve));
   });
 });
 
