@@ -39,7 +39,9 @@ module.exports = {
       name: "the-engine-knows-no-adapter",
       severity: "error",
       from: { path: inSessionStore("sessions|committer|records|save-queue|tracked-session") },
-      to: { path: inSessionStore("middleware|request-session|response-gate|engine-store|redis-store|cookie") },
+      to: {
+        path: inSessionStore("middleware|request-session|request-store|response-gate|engine-store|redis-store|cookie"),
+      },
     },
     {
       name: "rules-are-pure",
@@ -48,7 +50,7 @@ module.exports = {
       from: { path: inSessionStore("merge|codec|expiry|json|show") },
       to: {
         path: inSessionStore(
-          "sessions|committer|records|scripts|options|middleware|request-session|engine-store|redis-store",
+          "sessions|committer|records|scripts|options|middleware|request-session|request-store|engine-store|redis-store",
         ),
       },
     },

@@ -7,6 +7,12 @@ import { sign, unsign } from "cookie-signature";
 /** The fields of a cookie that are sent with it. */
 export type CookieAttributes = NonNullable<Parameters<typeof serialize>[2]>;
 
+/** A request, with what cookie-parser may have added. */
+type CookieRequest = IncomingMessage & {
+  readonly cookies?: Readonly<Record<string, unknown>>;
+  readonly signedCookies?: Readonly<Record<string, unknown>>;
+};
+
 /** What express-session's signed cookies start with. */
 const signedPrefix = "s:";
 
@@ -15,12 +21,18 @@ const signedPrefix = "s:";
  *
  * @returns `undefined` if there is none, or it was signed by nobody we know: it is as if it had not been sent (S11)
  */
-export function readCookie(request: IncomingMessage, name: string, secrets: readonly CipherKey[]): string | undefined {
+export function readCookie(request: CookieRequest, name: string, secrets: readonly CipherKey[]): string | undefined {
   const header = request.headers.cookie;
   // Nearly all requests to a public site come without one.
-  if (!header?.includes(name)) return undefined;
-  const value = parse(header)[name];
-  if (!value?.startsWith(signedPrefix)) return undefined;
+  const sent = header?.includes(name) ? verify(parse(header)[name], secrets) : undefined;
+  if (sent !== undefined) return sent;
+  // What cookie-parser has read, where something else has taken the header away.
+  const signed = request.signedCookies?.[name];
+  return typeof signed === "string" ? signed : verify(request.cookies?.[name], secrets);
+}
+
+function verify(value: unknown, secrets: readonly CipherKey[]): string | undefined {
+  if (typeof value !== "string" || !value.startsWith(signedPrefix)) return undefined;
   const signed = value.slice(signedPrefix.length);
   for (const secret of secrets) {
     const id = unsign(signed, secret);
@@ -42,12 +54,12 @@ export function clearedCookie(name: string, attributes: CookieAttributes): strin
 /**
  * Whether a request came over TLS.
  *
- * @param trustProxy `true`: believe `X-Forwarded-Proto`; `false`: don't; `undefined`: as Express' "trust proxy" says
+ * @param trustProxy `true`: believe `X-Forwarded-Proto`; `false`: don't; else as Express' "trust proxy" says
  */
 export function isSecure(request: IncomingMessage & { secure?: boolean }, trustProxy: boolean | undefined): boolean {
-  if ((request.socket as Partial<TLSSocket>).encrypted) return true;
+  if ((request.socket as Partial<TLSSocket> | undefined)?.encrypted) return true;
   if (trustProxy === false) return false;
-  if (trustProxy === undefined) return request.secure === true;
+  if (trustProxy !== true) return request.secure === true;
   const forwarded = request.headers["x-forwarded-proto"];
   const first = (Array.isArray(forwarded) ? forwarded[0] : forwarded)?.split(",", 1)[0];
   return first?.trim().toLowerCase() === "https";

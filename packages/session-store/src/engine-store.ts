@@ -68,10 +68,14 @@ export class EngineStore extends expressSession.Store {
 
   /** @internal express-session makes the Session object through this. */
   override createSession(req: Request, data: SessionData): Session & SessionData {
-    const session = super.createSession(req, data);
+    return this.adopt(keepMaxAge(super.createSession(req, data)), data);
+  }
+
+  /** Carries what is known of `data` to the Session made from it (S1). @internal */
+  protected adopt<T extends Session>(session: T, data: SessionData): T {
     const tracker = this.#trackers.get(data);
     if (tracker) this.#trackers.set(session, tracker);
-    return keepMaxAge(session);
+    return session;
   }
 
   /** The fields of a loaded session, tracked. @internal */

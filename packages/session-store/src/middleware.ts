@@ -1,18 +1,22 @@
 import { type CipherKey, randomBytes } from "node:crypto";
 import type { Request, RequestHandler, Response } from "express";
 import type { CookieOptions } from "express-session";
-import { readCookie, sessionCookie } from "./cookie.ts";
+import { clearedCookie, readCookie } from "./cookie.ts";
 import type { SessionStoreError } from "./errors.ts";
 import type { SessionsOptions } from "./options.ts";
-import { RequestSession, type RequestSettings, RequestStore } from "./request-session.ts";
+import { type Arrival, RequestSession } from "./request-session.ts";
+import { type RequestSettings, RequestStore, type Secrets } from "./request-store.ts";
 import { ResponseGate } from "./response-gate.ts";
 import { type Sessions, createSessions } from "./sessions.ts";
 import type { TrackedSession } from "./tracked-session.ts";
 
 /** express-session's options, as {@link session} takes them; an engine, or its options, go with them. */
 export interface SessionOptions {
-  /** Signs the cookie. Of a list the first signs and all verify, so that a secret can be replaced. */
-  readonly secret: CipherKey | readonly CipherKey[];
+  /**
+   * Signs the cookie. Of a list the first signs and all verify, so that a secret can be replaced. `undefined`: the secret
+   * of cookie-parser, which it leaves at the request; without one the request fails.
+   */
+  readonly secret: CipherKey | readonly CipherKey[] | undefined;
   /** The cookie's name; default `"connect.sid"`. */
   readonly name?: string | undefined;
   /** Another name for {@link SessionOptions.name}, as express-session has it. */
@@ -30,7 +34,10 @@ export interface SessionOptions {
   readonly rolling?: boolean | undefined;
   /** Store a new session that no handler put anything into; default `false`, unlike express-session. */
   readonly saveUninitialized?: boolean | undefined;
-  /** Accepted and without effect: a session that has not changed is never stored again, only its use is recorded. */
+  /**
+   * Record each use at once, rather than at most every tenth of the idle limit; default `false`. Each response then waits
+   * for one more round trip. A session that has not changed is never stored again.
+   */
   readonly resave?: boolean | undefined;
   /** What `req.session = null` does to the stored session; default `"keep"`. */
   readonly unset?: "destroy" | "keep" | undefined;
@@ -64,18 +71,33 @@ export function session(options: SessionOptions & (SessionsOptions | SharedEngin
   const shared = { sessions, settings, store: new RequestStore(sessions, settings) };
 
   return (request, response, next) => {
-    if (hasSession(request) || !isUnder(settings.cookieOptions(request).path, request)) {
+    if (hasSession(request)) {
       next();
       return;
     }
-    const cookieId = readCookie(request, settings.name, settings.secrets);
+    const cookieOptions = settings.cookieOptions(request);
+    if (!isUnder(cookieOptions.path, request)) {
+      next();
+      return;
+    }
+    const secrets = settings.secrets ?? cookieParserSecret(request);
+    if (!secrets) {
+      next(new Error("Lockstep sessions: a secret is required, to sign the cookie."));
+      return;
+    }
+    const cookieId = readCookie(request, settings.name, secrets);
+    const arrival: Arrival = { request, response, secrets, cookieId, cookieOptions };
     const proceed = (loaded: TrackedSession | undefined) => {
-      new ResponseGate(response, new RequestSession({ request, response, cookieId }, loaded, shared));
+      new ResponseGate(response, new RequestSession(arrival, loaded, shared));
       next();
     };
     if (cookieId === undefined) proceed(undefined);
     else sessions.load(cookieId).then(proceed, next);
   };
+}
+
+function cookieParserSecret(request: Request & { readonly secret?: CipherKey | undefined }): Secrets | undefined {
+  return request.secret ? [request.secret] : undefined;
 }
 
 /** Whether another session middleware was here first. Asked without looking at its session, which would make one. */
@@ -93,27 +115,23 @@ function isUnder(path: string | null | undefined, request: Request): boolean {
 }
 
 function resolveSettings(options: SessionOptions): RequestSettings {
-  const { cookie = {}, genid, unset } = options;
+  const { cookie, genid, unset } = options;
   const name = options.name ?? options.key ?? "connect.sid";
-  const secrets = [options.secret as CipherKey | CipherKey[]].flat();
-  const [first, ...others] = secrets;
-  // Whoever calls from JavaScript is not held back by the types.
-  if (!first || secrets.some((secret) => !secret)) {
-    throw new TypeError("Lockstep sessions: secret is required, to sign the cookie; of a list, each of them.");
-  }
   if (genid !== undefined && typeof genid !== "function") {
     throw new TypeError("Lockstep sessions: genid must be a function.");
   }
   if (unset !== undefined && !["destroy", "keep"].includes(unset)) {
     throw new TypeError('Lockstep sessions: unset must be "destroy" or "keep".');
   }
-  sessionCookie(name, "", first, {}); // throws for a name that no cookie can have
+  clearedCookie(name, {}); // throws for a name that no cookie can have
   return {
     name,
-    secrets: [first, ...others],
-    cookieOptions: typeof cookie === "function" ? cookie : () => cookie,
+    secrets: resolveSecrets(options.secret),
+    cookieOptions: typeof cookie === "function" ? cookie : () => cookie ?? {},
     generateId: genid ?? (() => randomBytes(24).toString("base64url")),
+    dependsOnRequest: genid !== undefined || typeof cookie === "function",
     trustProxy: options.proxy,
+    resave: options.resave ?? false,
     rolling: options.rolling ?? false,
     saveUninitialized: options.saveUninitialized ?? false,
     unsetDestroys: unset === "destroy",
@@ -128,11 +146,20 @@ function resolveSettings(options: SessionOptions): RequestSettings {
   };
 }
 
+function resolveSecrets(secret: SessionOptions["secret"]): Secrets | undefined {
+  if (!secret) return undefined;
+  const [first, ...others] = [secret as CipherKey | CipherKey[]].flat();
+  // Whoever calls from JavaScript is not held back by the types.
+  if (first && others.every(Boolean)) return [first, ...others];
+  throw new TypeError("Lockstep sessions: the secret option array must contain secrets, and nothing else.");
+}
+
 const explanations: Readonly<Record<SessionStoreError["code"], string>> = {
   UNAVAILABLE: "Your session could not be stored, so nothing was changed. Please try again.",
   OUTCOME_UNKNOWN: "The outcome is unknown: your session may have been stored or not. Please look, and try again.",
   CONFLICT: "Your session was changed by another request at the same time, so nothing was changed. Please try again.",
   TOO_LARGE: "Your session has become too large, so nothing was changed.",
+  TOO_MANY_SESSIONS: "You are signed in too many times. Please sign out elsewhere, and try again.",
   INVALID_SESSION: "Your session could not be stored, so nothing was changed.",
 };
 

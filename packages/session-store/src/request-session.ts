@@ -1,143 +1,60 @@
-import type { CipherKey } from "node:crypto";
 import type { Request, Response } from "express";
-import expressSession, { type CookieOptions, type Session, type SessionData } from "express-session";
+import type { CookieOptions, Session } from "express-session";
 import { type CookieAttributes, clearedCookie, isSecure, sessionCookie } from "./cookie.ts";
-import { EngineStore } from "./engine-store.ts";
 import { SessionStoreError } from "./errors.ts";
+import { type RequestSettings, type RequestStore, type Secrets, SessionCookie } from "./request-store.ts";
 import type { GateKeeper } from "./response-gate.ts";
 import type { Sessions } from "./sessions.ts";
 import type { TrackedSession } from "./tracked-session.ts";
 
-/** The options of session(), checked, and none missing. */
-export interface RequestSettings {
-  readonly name: string;
-  /** The first signs, all verify. */
-  readonly secrets: readonly [CipherKey, ...CipherKey[]];
-  readonly cookieOptions: (request: Request) => CookieOptions;
-  readonly generateId: (request: Request) => string;
-  readonly trustProxy: boolean | undefined;
-  readonly rolling: boolean;
-  readonly saveUninitialized: boolean;
-  readonly unsetDestroys: boolean;
-  readonly onCommitError: (error: SessionStoreError, request: Request, response: Response) => void;
+/** What all requests of one middleware share. */
+export interface Shared {
+  readonly sessions: Sessions;
+  readonly store: RequestStore;
+  readonly settings: RequestSettings;
 }
 
-// Typed as private by express-session's types, and public in its documentation.
-type Constructors = {
-  Session: new (request: Request) => Session;
-  Cookie: new (options: CookieOptions) => Session["cookie"];
-};
-const { Session: NewSession, Cookie: NewCookie } = expressSession as unknown as Constructors;
-
-/** How a request ends the session that it came with: its `destroy` or `regenerate`. */
-interface Ending {
-  /** Fulfilled when the session has ended, rejected when it has not. */
-  readonly done: Promise<void>;
-  state: "pending" | "ended" | "failed";
-  /** Whether the handler gave a callback, and so is told of a failure itself. */
-  readonly isWatched: boolean;
-}
-
-/** The Store behind session(): what `req.sessionStore` is, and what a Session's own methods call. */
-export class RequestStore extends EngineStore {
-  readonly #settings: RequestSettings;
-  readonly #endings = new WeakMap<Request, Ending>();
-
-  constructor(sessions: Sessions, settings: RequestSettings) {
-    super(sessions);
-    this.#settings = settings;
-  }
-
-  /** Gives a request a new session. express-session assigns this to its store; here it belongs to it. */
-  generate(request: Request): void {
-    request.sessionID = this.#settings.generateId(request);
-    const session = new NewSession(request);
-    const options = this.#settings.cookieOptions(request);
-    session.cookie = new NewCookie(options);
-    // The Cookie asks for the time twice, and may have come out a millisecond short.
-    if (typeof options.maxAge === "number") session.cookie.originalMaxAge = options.maxAge;
-    const secure = isSecure(request, this.#settings.trustProxy);
-    if (options.secure === "auto") session.cookie.secure = secure;
-    // express-session knows this value too; its types do not.
-    if ((options.sameSite as string | undefined) === "auto") session.cookie.sameSite = secure ? "none" : "lax";
-    request.session = this.#watched(request, session);
-  }
-
-  override createSession(request: Request, data: SessionData): Session & SessionData {
-    return this.#watched(request, super.createSession(request, data));
-  }
-
-  override regenerate(request: Request, callback: (error?: unknown) => void): void {
-    super.regenerate(request, this.#ending(request, callback));
-  }
-
-  /** How the request's handler has ended its session, if it has. */
-  endingOf(request: Request): Ending | undefined {
-    return this.#endings.get(request);
-  }
-
-  #watched<T extends Session>(request: Request, session: T): T {
-    const destroy = session.destroy.bind(session);
-    const value = (callback?: (error?: unknown) => void) => destroy(this.#ending(request, callback));
-    return Object.defineProperty(session, "destroy", { value, configurable: true, writable: true });
-  }
-
-  /** Notes that a request ends its session, and gives the callback that tells how that went. */
-  #ending(request: Request, callback: ((error?: unknown) => void) | undefined): (error?: unknown) => void {
-    let tell: (error?: unknown) => void = () => undefined;
-    const done = new Promise<void>((resolve, reject) => {
-      tell = (error) => {
-        if (error) reject(error instanceof Error ? error : new Error("The session was not ended.", { cause: error }));
-        else resolve();
-      };
-    });
-    done.catch(() => undefined); // asked for later, or never
-    const ending: Ending = { done, state: "pending", isWatched: callback !== undefined };
-    this.#endings.set(request, ending);
-    return (error) => {
-      ending.state = error ? "failed" : "ended";
-      tell(error);
-      callback?.(error);
-    };
-  }
+/** What one request came with. */
+export interface Arrival {
+  readonly request: Request;
+  readonly response: Response;
+  readonly secrets: Secrets;
+  /** The id that the request's cookie brought. */
+  readonly cookieId: string | undefined;
+  readonly cookieOptions: CookieOptions;
 }
 
 /** The session of one request: made when a handler first looks at it, committed before the response leaves (S4). */
 export class RequestSession implements GateKeeper {
+  readonly #arrival: Arrival;
   readonly #request: Request;
-  readonly #response: Response;
   readonly #store: RequestStore;
   readonly #sessions: Sessions;
   readonly #settings: RequestSettings;
-  /** The id that the request's cookie brought. */
-  readonly #cookieId: string | undefined;
   readonly #loaded: TrackedSession | undefined;
   #isMaterialised = false;
 
   /** @param loaded the session that the cookie names, if it exists */
-  constructor(
-    { request, response, cookieId }: { request: Request; response: Response; cookieId: string | undefined },
-    loaded: TrackedSession | undefined,
-    { sessions, store, settings }: { sessions: Sessions; store: RequestStore; settings: RequestSettings },
-  ) {
-    this.#request = request;
-    this.#response = response;
-    this.#cookieId = cookieId;
+  constructor(arrival: Arrival, loaded: TrackedSession | undefined, { sessions, store, settings }: Shared) {
+    this.#arrival = arrival;
+    this.#request = arrival.request;
     this.#loaded = loaded;
     this.#sessions = sessions;
     this.#store = store;
     this.#settings = settings;
     // The types ask of `generate` that it takes less than Express' Request.
-    request.sessionStore = store as unknown as Request["sessionStore"];
+    this.#request.sessionStore = store as unknown as Request["sessionStore"];
     this.#lazily("session");
     this.#lazily("sessionID");
+    // While the request's path is still what the app's options are to see.
+    if (!loaded && settings.dependsOnRequest) this.#materialise();
   }
 
   beforeHeaders(): Promise<() => void> | undefined {
     const ending = this.#store.endingOf(this.#request);
     // An answer must not overtake the end of its session, nor promise one that failed unheard.
-    if (ending?.state === "pending" || (ending?.state === "failed" && !ending.isWatched)) {
-      return ending.done.then(() => this.#decide() ?? nothing);
+    if (ending?.state === "pending" || (ending?.state === "failed" && !ending.outcome.isHeard)) {
+      return ending.outcome.unheard().then(() => this.#decide() ?? nothing);
     }
     return this.#decide();
   }
@@ -156,11 +73,11 @@ export class RequestSession implements GateKeeper {
       error instanceof SessionStoreError
         ? error
         : new SessionStoreError("INVALID_SESSION", "The session could not be stored.", { cause: error });
-    this.#settings.onCommitError(failure, this.#request, this.#response);
+    this.#settings.onCommitError(failure, this.#request, this.#arrival.response);
   }
 
   #decide(): Promise<() => void> | undefined {
-    if (!this.#isMaterialised) {
+    if (!this.#isMaterialised && "session" in this.#request) {
       if (this.#loaded && !this.#settings.rolling) {
         void this.#sessions.touch(this.#loaded);
         return undefined;
@@ -170,8 +87,10 @@ export class RequestSession implements GateKeeper {
     }
     const session = this.#current();
     if (!session) return this.#leaveNone();
+    // No cookie can hold what a handler, or genid, has put in the id's place.
+    if (typeof this.#request.sessionID !== "string") return undefined;
     const tracker = this.#store.trackerOf(session);
-    const isNew = session.id !== this.#cookieId;
+    const isNew = this.#request.sessionID !== this.#arrival.cookieId;
     const isWanted = tracker.isStored || this.#settings.saveUninitialized || this.#hasEnded() || !isEmpty(session);
     if (isNew && !isWanted) return undefined;
     // A use: the browser's copy of the cookie, where one is sent, lives as long as the record.
@@ -192,25 +111,29 @@ export class RequestSession implements GateKeeper {
   }
 
   #leaveUnchanged(session: Session, tracker: TrackedSession, isNew: boolean): Promise<() => void> | undefined {
-    if (this.#settings.rolling && !isNew) return this.#roll(session, tracker);
+    const { rolling, resave } = this.#settings;
+    if (!isNew && (rolling || resave)) return this.#prolong(session, tracker);
     void this.#sessions.touch(tracker);
     if (!isNew) return undefined;
     const give = () => this.#send(this.#cookieFor(session, tracker));
     return Promise.resolve(give);
   }
 
-  /** S3: not without knowing that the session is alive: its cookie could overwrite that of a new sign-in. */
-  async #roll(session: Session, tracker: TrackedSession): Promise<() => void> {
+  /** Records this use, whenever the last one was. */
+  async #prolong(session: Session, tracker: TrackedSession): Promise<() => void> {
     const state = await this.#sessions.touch(tracker, { always: true });
     return () => {
-      if (state === "alive") this.#send(this.#cookieFor(session, tracker));
+      // S3: not without knowing that the session is alive: its cookie could overwrite that of a new sign-in.
+      if (this.#settings.rolling && state === "alive") this.#send(this.#cookieFor(session, tracker));
     };
   }
 
   /** The handler left no session. */
   #leaveNone(): Promise<() => void> | undefined {
     const clear = () => this.#clearCookie();
-    if (this.#settings.unsetDestroys) return this.#sessions.destroy(this.#request.sessionID).then(() => clear);
+    if (this.#settings.unsetDestroys && this.#request.sessionID) {
+      return this.#sessions.destroy(this.#request.sessionID).then(() => clear);
+    }
     return this.#hasEnded() ? Promise.resolve(clear) : undefined;
   }
 
@@ -225,30 +148,30 @@ export class RequestSession implements GateKeeper {
 
   /** The `Set-Cookie` of a session; none for a cookie that only TLS may carry on a connection without. */
   #cookieFor(session: Session, tracker: TrackedSession): string | undefined {
-    const { name, secrets, trustProxy } = this.#settings;
+    const { name, trustProxy } = this.#settings;
     if (session.cookie.secure && !isSecure(this.#request, trustProxy)) return undefined;
     const attributes = attributesOf(session.cookie);
     const { remainingMs } = tracker;
     // S6: the cookie does not outlive the record, whose end may be the absolute limit's.
     const end = remainingMs === undefined ? Infinity : Date.now() + remainingMs;
     if (attributes.expires instanceof Date && attributes.expires.getTime() > end) attributes.expires = new Date(end);
-    return sessionCookie(name, session.id, secrets[0], attributes);
+    return sessionCookie(name, this.#request.sessionID, this.#arrival.secrets[0], attributes);
   }
 
   #send(cookie: string | undefined): void {
-    if (cookie !== undefined) this.#response.appendHeader("Set-Cookie", cookie);
+    if (cookie !== undefined) this.#arrival.response.appendHeader("Set-Cookie", cookie);
   }
 
   #clearCookie(): void {
-    if (this.#cookieId === undefined || this.#isCookieSet()) return;
-    const attributes = attributesOf(new NewCookie(this.#settings.cookieOptions(this.#request)));
+    if (this.#arrival.cookieId === undefined || this.#isCookieSet()) return;
+    const attributes = attributesOf(new SessionCookie(this.#arrival.cookieOptions));
     const secure = isSecure(this.#request, this.#settings.trustProxy);
     this.#send(clearedCookie(this.#settings.name, { ...attributes, secure: secure && attributes.secure !== false }));
   }
 
   /** A handler written for express-session, which leaves the cookie behind, clears it itself. */
   #isCookieSet(): boolean {
-    const cookies = [this.#response.getHeader("Set-Cookie") ?? []].flat();
+    const cookies = [this.#arrival.response.getHeader("Set-Cookie") ?? []].flat();
     return cookies.some((cookie) => String(cookie).startsWith(`${this.#settings.name}=`));
   }
 

@@ -1,0 +1,177 @@
+import type { CipherKey } from "node:crypto";
+import type { Request, Response } from "express";
+import expressSession, { type CookieOptions, type Session, type SessionData } from "express-session";
+import { isSecure } from "./cookie.ts";
+import { EngineStore } from "./engine-store.ts";
+import type { SessionStoreError } from "./errors.ts";
+import { Outcome } from "./outcome.ts";
+import type { Sessions } from "./sessions.ts";
+
+declare module "express-session" {
+  /** Under session() the methods that take a callback give a promise without one. */
+  interface Session {
+    /** Stores the session now. */
+    save(): Promise<void>;
+    /** Shows what is stored: `req.session` is a new object then. */
+    reload(): Promise<void>;
+    /** Gives the request a new session with a new id; the old one has ended then. */
+    regenerate(): Promise<void>;
+    /** Ends the session. */
+    destroy(): Promise<void>;
+  }
+}
+
+/** The options of session(), checked, and none missing. */
+export interface RequestSettings {
+  readonly name: string;
+  /** The first signs, all verify; `undefined`: cookie-parser's, which it leaves at the request. */
+  readonly secrets: Secrets | undefined;
+  readonly cookieOptions: (request: Request) => CookieOptions;
+  readonly generateId: (request: Request) => string;
+  /** Whether a new session follows from the request: its id or its cookie. */
+  readonly dependsOnRequest: boolean;
+  readonly trustProxy: boolean | undefined;
+  readonly resave: boolean;
+  readonly rolling: boolean;
+  readonly saveUninitialized: boolean;
+  readonly unsetDestroys: boolean;
+  readonly onCommitError: (error: SessionStoreError, request: Request, response: Response) => void;
+}
+
+/** The first signs, all verify. */
+export type Secrets = readonly [CipherKey, ...CipherKey[]];
+
+type Callback = (error?: unknown) => void;
+
+// Typed as private by express-session's types, and public in its documentation.
+const constructors = expressSession as unknown as {
+  Session: new (request: Request, data?: object) => Session & { readonly req: Request };
+  Cookie: new (options: object) => Session["cookie"];
+};
+
+/** express-session's Cookie. */
+export const SessionCookie = constructors.Cookie;
+
+/** How a request ends the session that it came with: its `destroy` or `regenerate`. */
+export interface Ending {
+  readonly outcome: Outcome;
+  state: "pending" | "ended" | "failed";
+}
+
+/** The Store behind session(): what `req.sessionStore` is, and what a Session's own methods call. */
+export class RequestStore extends EngineStore {
+  readonly #settings: RequestSettings;
+  readonly #endings = new WeakMap<Request, Ending>();
+
+  constructor(sessions: Sessions, settings: RequestSettings) {
+    super(sessions);
+    this.#settings = settings;
+  }
+
+  /** Gives a request a new session. express-session assigns this to its store; here it belongs to it. */
+  generate(request: Request): void {
+    request.sessionID = this.#settings.generateId(request);
+    const options = this.#settings.cookieOptions(request);
+    const cookie = new SessionCookie(options);
+    // The Cookie asks for the time twice, and may have come out a millisecond short.
+    if (typeof options.maxAge === "number") cookie.originalMaxAge = options.maxAge;
+    const secure = isSecure(request, this.#settings.trustProxy);
+    if (options.secure === "auto") cookie.secure = secure;
+    // express-session knows this value too; its types do not.
+    if ((options.sameSite as string | undefined) === "auto") cookie.sameSite = secure ? "none" : "lax";
+    request.session = new BoundSession(request, { cookie });
+  }
+
+  override createSession(request: Request, data: SessionData): Session & SessionData {
+    const { expires, originalMaxAge } = data.cookie as { expires?: unknown; originalMaxAge: number | null };
+    const cookie = new SessionCookie(data.cookie);
+    if (typeof expires === "string") Object.assign(cookie, { expires: new Date(expires) });
+    cookie.originalMaxAge = originalMaxAge; // setting `expires` has changed it
+    const session = new BoundSession(request, { ...data, cookie });
+    request.session = session;
+    return this.adopt(session, data);
+  }
+
+  /** Ends a request's session and gives it a new one. */
+  override regenerate(request: Request, callback?: Callback): Outcome {
+    return this.#end(request, callback, (done) => super.regenerate(request, done));
+  }
+
+  /** Ends the session that a request came with. */
+  end(request: Request, id: string, callback?: Callback): Outcome {
+    return this.#end(request, callback, (done) => void this.destroy(id, done));
+  }
+
+  /** How the request's handler has ended its session, if it has. */
+  endingOf(request: Request): Ending | undefined {
+    return this.#endings.get(request);
+  }
+
+  #end(request: Request, callback: Callback | undefined, work: (done: Callback) => void): Outcome {
+    const outcome = Outcome.of(work, callback, (error) => {
+      ending.state = error ? "failed" : "ended";
+    });
+    const ending: Ending = { outcome, state: "pending" };
+    this.#endings.set(request, ending);
+    return outcome;
+  }
+}
+
+/** The Session that handlers see under session(): as express-session's, with promises for those who give no callback. */
+class RequestBoundSession extends constructors.Session {
+  override save(): Promise<void>;
+  override save(callback: Callback | undefined): this;
+  override save(callback?: Callback): this | Promise<void> {
+    return this.#answer(
+      callback,
+      Outcome.of((done) => super.save(done), callback),
+    );
+  }
+
+  override reload(): Promise<void>;
+  override reload(callback: Callback | undefined): this;
+  override reload(callback?: Callback): this | Promise<void> {
+    return this.#answer(
+      callback,
+      Outcome.of((done) => super.reload(done), callback),
+    );
+  }
+
+  override regenerate(): Promise<void>;
+  override regenerate(callback: Callback | undefined): this;
+  override regenerate(callback?: Callback): this | Promise<void> {
+    return this.#answer(callback, this.#store.regenerate(this.req, callback));
+  }
+
+  override destroy(): Promise<void>;
+  override destroy(callback: Callback | undefined): this;
+  override destroy(callback?: Callback): this | Promise<void> {
+    Reflect.deleteProperty(this.req, "session");
+    return this.#answer(callback, this.#store.end(this.req, this.id, callback));
+  }
+
+  /**
+   * express-session's Cookie asks for the time twice when `maxAge` is set, so a touch across the turn of a millisecond
+   * would shorten it by one, for good, and make a session that has not changed look as if it had.
+   */
+  override resetMaxAge(): this {
+    const { originalMaxAge } = this.cookie;
+    super.resetMaxAge();
+    this.cookie.originalMaxAge = originalMaxAge;
+    return this;
+  }
+
+  get #store(): RequestStore {
+    return this.req.sessionStore as unknown as RequestStore;
+  }
+
+  #answer(callback: Callback | undefined, outcome: Outcome): this | Outcome {
+    return callback ? this : outcome;
+  }
+}
+
+/** As express-session's types would have it: to them, only its own class makes a Session. */
+const BoundSession = RequestBoundSession as unknown as new (
+  request: Request,
+  data: SessionData,
+) => Session & SessionData;
