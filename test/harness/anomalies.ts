@@ -10,21 +10,27 @@ export interface Outcome {
   readonly detail: string;
 }
 
-/** Something that goes wrong between several servers, provoked on a stack of at least three. */
-export type Anomaly = (stack: Stack) => Promise<Outcome>;
+/** Something that goes wrong between several servers, provoked on at least three of them. */
+export type Anomaly<Needs = Stack> = (stack: Needs, release?: Release) => Promise<Outcome>;
+
+/** How requests go on that have all loaded one session: at the same moment, or each when the one before was answered. */
+export type Release = "at once" | "in turn";
+
+/** What most anomalies need: servers, and the Redis in which they keep their sessions. */
+export type SharedServers = Pick<Stack, "servers" | "server" | "redis">;
 
 /** The server whose Redis `redirectRace` slows down: it needs a fault proxy. */
 export const slowedServer = 1;
 
 /** G2: two tabs on two servers add an item to one cart at the same moment. A violation is an item that is not in it. */
-export const cart: Anomaly = async (stack) => {
+export const cart: Anomaly<SharedServers> = async (stack, release) => {
   const rounds = 100;
   const client = await signedInClient(stack.server(1));
   let lost = 0;
   await watching(stack, async (watch) => {
     for (let round = 0; round < rounds; round += 1) {
       const items = [`left-${round}`, `right-${round}`];
-      const answers = await atOnce(watch, client, items, (item, index) =>
+      const answers = await together({ watch, client, release }, items, (item, index) =>
         client.hold("POST", `${nth(stack, round + index)}/api/cart`, { json: { item } }),
       );
       expectSuccess(answers);
@@ -40,7 +46,7 @@ export const cart: Anomaly = async (stack) => {
 };
 
 /** G2: thirty requests over three servers each set a preference of their own. A violation is one that is not there. */
-export const lostUpdate: Anomaly = async (stack) => {
+export const lostUpdate: Anomaly<SharedServers> = async (stack, release) => {
   const rounds = 20;
   const parallel = 30;
   let lost = 0;
@@ -48,7 +54,7 @@ export const lostUpdate: Anomaly = async (stack) => {
     for (let round = 0; round < rounds; round += 1) {
       const client = await knownEverywhere(stack);
       const keys = names("field", parallel);
-      const answers = await atOnce(watch, client, keys, (key, index) =>
+      const answers = await together({ watch, client, release }, keys, (key, index) =>
         client.hold("PUT", `${nth(stack, index)}/api/preferences/${key}`, { json: { value: key } }),
       );
       expectSuccess(answers);
@@ -76,7 +82,7 @@ export const lostUpdateOfPage: Anomaly = async (stack) => {
 };
 
 /** G3: a slow write is in flight while the same session signs out on another server. A violation is a session that is back. */
-export const revival: Anomaly = async (stack) => {
+export const revival: Anomaly<SharedServers> = async (stack) => {
   const rounds = 20;
   let revived = 0;
   await watching(stack, async (watch) => {
@@ -159,10 +165,9 @@ export const failedSave: Anomaly = async (stack) => {
   return { attempts: 2 * rounds, violations: counts.signIn + counts.change, detail };
 };
 
-/** Holds one request per item until each has loaded the session, then lets all of them go on at once. */
-async function atOnce(
-  watch: CommandWatch,
-  client: Client,
+/** Holds one request per item until each has loaded the session, then lets them go on. */
+async function together(
+  { watch, client, release = "at once" }: { watch: CommandWatch; client: Client; release: Release | undefined },
   items: readonly string[],
   hold: (item: string, index: number) => HeldRequest,
 ): Promise<Answer[]> {
@@ -170,11 +175,16 @@ async function atOnce(
   await watch.whileLoading(client, items.length, () => {
     held = items.map(hold);
   });
-  for (const request of held) request.release();
-  return Promise.all(held.map((request) => request.answer));
+  const answers: Promise<Answer>[] = [];
+  for (const request of held) {
+    request.release();
+    answers.push(request.answer);
+    if (release === "in turn") await request.answer;
+  }
+  return Promise.all(answers);
 }
 
-async function watching(stack: Stack, run: (watch: CommandWatch) => Promise<void>): Promise<void> {
+async function watching(stack: SharedServers, run: (watch: CommandWatch) => Promise<void>): Promise<void> {
   const watch = await CommandWatch.start(stack.redis);
   try {
     await run(watch);
@@ -184,7 +194,7 @@ async function watching(stack: Stack, run: (watch: CommandWatch) => Promise<void
 }
 
 /** A signed-in client whose session every server has seen, so that none has anything left to do for it the first time. */
-async function knownEverywhere(stack: Stack): Promise<Client> {
+async function knownEverywhere(stack: SharedServers): Promise<Client> {
   const client = await signedInClient(stack.server(1));
   for (const server of stack.servers) await read(client, `${server}/api/preferences`);
   return client;
@@ -194,7 +204,7 @@ async function itemsInCart(client: Client, server: string): Promise<string[]> {
   return (await read<{ items: string[] }>(client, `${server}/api/cart`)).items;
 }
 
-async function missingPreferences(stack: Stack, client: Client, keys: readonly string[]): Promise<number> {
+async function missingPreferences(stack: SharedServers, client: Client, keys: readonly string[]): Promise<number> {
   const kept = await read<Record<string, unknown>>(client, `${stack.server(1)}/api/preferences`);
   return keys.filter((key) => !(key in kept)).length;
 }
@@ -212,7 +222,7 @@ function expectSuccess(answers: readonly Answer[]): void {
   }
 }
 
-function nth(stack: Stack, index: number): string {
+function nth(stack: SharedServers, index: number): string {
   return stack.server((index % stack.servers.length) + 1);
 }
 
