@@ -3,10 +3,11 @@ import { sessionCookiesOf } from "./harness/client.ts";
 import { pick, seededRandom, seedOfRun, shuffled } from "./harness/cache/random.ts";
 import { eventually } from "./harness/eventually.ts";
 import { buildServer } from "./harness/session/build-server.ts";
-import { SessionFleet, type SessionRedis, startSessionRedis } from "./harness/session/fleet.ts";
+import { SessionFleet } from "./harness/session/fleet.ts";
 import { change, changeAtOnce, heldChange, sessionAt, signedIn } from "./harness/session/requests.ts";
 import type { Change } from "./harness/session/session-server.ts";
 import type { ServerSettings } from "./harness/session/server-settings.ts";
+import { type SessionRedis, startSessionRedis } from "./harness/session/session-redis.ts";
 
 let redis: SessionRedis;
 let program: string;

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Client } from "./harness/client.ts";
 import { buildServer } from "./harness/session/build-server.ts";
-import { SessionFleet, type SessionRedis, startSessionRedis } from "./harness/session/fleet.ts";
+import { SessionFleet } from "./harness/session/fleet.ts";
 import { change, sessionAt, signedIn } from "./harness/session/requests.ts";
 import type { ServerSettings } from "./harness/session/server-settings.ts";
+import { type SessionRedis, startSessionRedis } from "./harness/session/session-redis.ts";
 
 const prefix = "wire:";
 const idleMs = 600_000;

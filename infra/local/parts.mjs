@@ -20,17 +20,18 @@ const web = join(repository, "apps/web");
  * @param {number} options.port
  * @param {string} options.directory created if missing; Redis keeps its files there
  * @param {boolean} options.persistent false: nothing is written to disk, whatever the role
+ * @param {readonly string[]} [options.settings] more of them, as redis-server takes them: `--name value`
  * @param {Supervision} [supervision]
  * @returns {Promise<Part>}
  */
-export async function startRedis({ role, port, directory, persistent }, supervision) {
+export async function startRedis({ role, port, directory, persistent, settings = [] }, supervision) {
   await mkdir(directory, { recursive: true });
   const config = join(repository, "infra/redis", `${role}.conf`);
-  const args = [config, "--port", `${port}`, "--dir", directory, "--bind", "127.0.0.1", "--protected-mode", "yes"];
+  const address = ["--port", `${port}`, "--dir", directory, "--bind", "127.0.0.1", "--protected-mode", "yes"];
   const redis = await startProcess({
     name: `redis-${role}`,
     command: "redis-server",
-    args: persistent ? args : [...args, "--appendonly", "no"],
+    args: [config, ...address, ...(persistent ? [] : ["--appendonly", "no"]), ...settings],
     ready: /Ready to accept connections/,
     ...supervision,
   });

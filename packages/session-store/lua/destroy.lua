@@ -11,6 +11,8 @@
 
 -- Whatever somebody has put there, a list say, ends too.
 local text = redis.pcall("GET", KEYS[1])
+-- A server without memory stores nothing more, unless the script has written before: somebody must be able to sign out there.
+redis.call("DEL", KEYS[1])
 redis.call("SET", KEYS[1], "", "PX", ARGV[1])
 if type(text) ~= "string" or text == "" then
   return false

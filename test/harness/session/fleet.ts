@@ -1,10 +1,5 @@
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
-import { join } from "node:path";
-import { Redis } from "ioredis";
-import { startRedis } from "../../../infra/local/parts.mjs";
 import { freePort, type ProcessHandle, startProcess } from "../../../infra/local/processes.mjs";
 import { eventually } from "../eventually.ts";
-import { repository } from "../stack.ts";
 import { node22 } from "./node-22.ts";
 import { type ProgramSettings, type RedisPorts, type ServerSettings, settingsVariable } from "./server-settings.ts";
 
@@ -118,30 +113,4 @@ export class SessionFleet {
     }
     throw new Error("No server is in service.");
   }
-}
-
-/** A Redis for sessions, and a connection of the test's own to it. */
-export interface SessionRedis {
-  readonly port: number;
-  readonly client: Redis;
-  stop(): Promise<void>;
-}
-
-export async function startSessionRedis(): Promise<SessionRedis> {
-  const scratch = join(repository, ".lockstep", "test");
-  await mkdir(scratch, { recursive: true });
-  const directory = await mkdtemp(join(scratch, "sessions-"));
-  const server = await startRedis({ role: "state", port: await freePort(), directory, persistent: false });
-  const client = new Redis(server.port, { protocol: 2 });
-  // Some tests hinder this Redis; ioredis connects again by itself.
-  client.on("error", () => undefined);
-  return {
-    port: server.port,
-    client,
-    stop: async () => {
-      client.disconnect();
-      await server.stop();
-      await rm(directory, { recursive: true, force: true });
-    },
-  };
 }

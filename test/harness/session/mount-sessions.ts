@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { RedisStore, type Sessions, createSessions, session } from "@lockstep/session-store";
 import { RedisStore as ConnectRedis } from "connect-redis";
 import type { RequestHandler } from "express";
@@ -25,7 +26,7 @@ export async function mountSessions(settings: ServerSettings, ports: RedisPorts)
     saveUninitialized: false,
   };
   if (stack === "middleware") {
-    const sessions = createSessions({ ...engine, client: connect(ports) });
+    const sessions = createSessions({ ...engine, client: await connect(ports) });
     return { handler: session({ ...common, sessions }), sessions };
   }
   return { handler: expressSession({ ...common, store: await storeOf(settings, ports) }), sessions: undefined };
@@ -34,9 +35,9 @@ export async function mountSessions(settings: ServerSettings, ports: RedisPorts)
 async function storeOf({ stack, engine = {} }: ServerSettings, ports: RedisPorts): Promise<expressSession.Store> {
   const { idleMs, ...others } = engine;
   const ttl = typeof idleMs === "number" ? { ttl: idleMs / 1_000 } : {};
-  if (stack === "store") return new RedisStore({ ...others, ...ttl, client: connect(ports) });
+  if (stack === "store") return new RedisStore({ ...others, ...ttl, client: await connect(ports) });
   const options = { ...ttl, ...(engine.prefix !== undefined && { prefix: engine.prefix }) };
-  if (stack === "connect-redis") return new ConnectRedis({ ...options, client: connect(ports) });
+  if (stack === "connect-redis") return new ConnectRedis({ ...options, client: await connect(ports) });
   // Only here, as it does not run on the Node of the other servers.
   const [{ RedisStore: ConnectRedis10 }, { createClient }] = await Promise.all([
     import("connect-redis-10"),
@@ -48,7 +49,8 @@ async function storeOf({ stack, engine = {} }: ServerSettings, ports: RedisPorts
   return new ConnectRedis10({ ...options, client });
 }
 
-function connect(ports: RedisPorts): Redis | Cluster {
+/** Connected, as without its queue the client would refuse the first request's commands. */
+async function connect(ports: RedisPorts): Promise<Redis | Cluster> {
   const options = { enableOfflineQueue: false };
   const client =
     typeof ports === "number"
@@ -58,6 +60,7 @@ function connect(ports: RedisPorts): Redis | Cluster {
           { ...options, lazyConnect: false },
         );
   client.on("error", ignore);
+  await once(client, "ready");
   return client;
 }
 
