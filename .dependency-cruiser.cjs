@@ -38,7 +38,11 @@ module.exports = {
     {
       name: "the-engine-knows-no-adapter",
       severity: "error",
-      from: { path: inSessionStore("sessions|committer|records|save-queue|tracked-session") },
+      from: {
+        path: inSessionStore(
+          "sessions|committer|destruction|record-heads|records|save-queue|tracked-session|user-index|user-sessions",
+        ),
+      },
       to: {
         path: inSessionStore("middleware|request-session|request-store|response-gate|engine-store|redis-store|cookie"),
       },
@@ -47,7 +51,7 @@ module.exports = {
       name: "rules-are-pure",
       comment: "merge, codec and expiry take clock and randomness as arguments and do no I/O",
       severity: "error",
-      from: { path: inSessionStore("merge|codec|expiry|json|show") },
+      from: { path: inSessionStore("merge|codec|expiry|forward|json|keyring|show") },
       to: {
         path: inSessionStore(
           "sessions|committer|records|scripts|options|middleware|request-session|request-store|engine-store|redis-store",
@@ -55,9 +59,9 @@ module.exports = {
       },
     },
     {
-      name: "only-records-calls-scripts",
+      name: "only-records-and-index-call-scripts",
       severity: "error",
-      from: { path: "^packages/session-store/src/", pathNot: inSessionStore("records") },
+      from: { path: "^packages/session-store/src/", pathNot: inSessionStore("records|user-index") },
       to: { path: inSessionStore("scripts") },
     },
     {

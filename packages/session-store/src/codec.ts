@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { serialize } from "cookie";
-import { forwardMark } from "./forward.ts";
+import { isForward } from "./forward.ts";
 import { isPlainObject, unsafety } from "./json.ts";
 
 /** Turns sessions into text and back; `JSON` is the default. `parse` must give plain data that `stringify` understands. */
@@ -47,7 +47,8 @@ export class CorruptRecord extends Error {
   override readonly name = "CorruptRecord";
 }
 
-const reserved = "__lockstep";
+/** The name in a record's JSON that is ours. */
+export const reserved = "__lockstep";
 
 /** What an encrypted record starts with: JSON never does, and other serializers are held to that. */
 export const sealedMark = "E1.";
@@ -133,7 +134,7 @@ export class Codec {
 
 /** Whether a serializer's text would be taken for none, for a forward or for an encrypted one. */
 function isReserved(text: string): boolean {
-  return text === "" || text.startsWith(forwardMark) || text.startsWith(sealedMark);
+  return text === "" || isForward(text) || text.startsWith(sealedMark);
 }
 
 /** The fields of a live session: its own properties, with express-session's Cookie taken apart. */

@@ -3,7 +3,7 @@ import { type Codec, type DecodedRecord, type RecordMeta, type SessionFields, fi
 import { SessionStoreError } from "./errors.ts";
 import type { Events, LifecycleEvent } from "./events.ts";
 import { absoluteEnd, cookieExpires, decideIdleMs, recordLifeMs } from "./expiry.ts";
-import { forwardMark, rotatedTo } from "./forward.ts";
+import { isForward, rotatedTo } from "./forward.ts";
 import type { Keys } from "./keys.ts";
 import { mergeSessions, withoutRules } from "./merge.ts";
 import { type ResolvedOptions, tombstoneMs } from "./options.ts";
@@ -115,7 +115,8 @@ export class Committer {
         this.#reveal(session, given, decoded.fields, conflicts);
         return "stored";
       }
-      if (current.raw === base?.raw) throw unreadable(new Error("Its text is not UTF-8."));
+      if (base && current.key === base.key && current.raw === base.raw)
+        throw unreadable(new Error("Its text is not UTF-8."));
       // Where it has only moved there is nothing to merge.
       if (current.text !== base?.text) {
         fields = this.#merge(this.#ancestor(tracked, base, writes), fields, decoded.fields, conflicts);
@@ -198,7 +199,7 @@ export class Committer {
   /** The record that stood in the way of a commit; where it has gone on, the one under its present key. */
   async #currentOf(id: string, key: string, raw: string): Promise<Base | undefined> {
     try {
-      if (raw.startsWith(forwardMark)) return await this.#records.load(id);
+      if (isForward(raw)) return await this.#records.load(id);
       const text = this.#records.open(raw, key);
       return { id, key, raw, text, remainingMs: undefined, seenAt: performance.now() };
     } catch (cause) {
@@ -216,7 +217,8 @@ export class Committer {
   ): Promise<void> {
     const { user } = head.meta;
     if (user == null || (base && this.#headOf(base).meta?.user === user)) return;
-    await this.#index.add(user, key, { lifeMs, max }, withinMs);
+    const end = absoluteEnd(head.meta.created, this.#options.absoluteMs) ?? Infinity;
+    await this.#index.add(user, key, { lifeMs: Math.min(lifeMs, end - Date.now()), max }, withinMs);
   }
 
   /** The index may hold more than lives, so a failure here is told and left to the sweep. */
@@ -313,12 +315,18 @@ export class Committer {
 
   /** Whether a record holds these fields already, as they would be stored now. */
   holds(base: Base | undefined, fields: SessionFields): boolean {
-    if (base === undefined || !this.#records.isCurrent(base)) return false;
+    if (base === undefined || this.isOutdated(base)) return false;
     const head = this.#headOf(base);
-    if (head.meta?.user !== this.#userOf(fields, head.meta)) return false;
-    // Written by connect-redis: from now on it is known when its absolute limit began.
-    if (head.meta === undefined && this.#options.absoluteMs !== undefined) return false;
-    return this.#codec.holds(base.text, head, fields);
+    return head.meta?.user === this.#userOf(fields, head.meta) && this.#codec.holds(base.text, head, fields);
+  }
+
+  /** Whether a record lacks what would be stored with it now. @throws CorruptRecord */
+  isOutdated(base: Base): boolean {
+    if (!this.#records.isCurrent(base)) return true;
+    const { absoluteMs, userOf } = this.#options;
+    if (absoluteMs === undefined && !userOf) return false;
+    const { created, user } = this.#codec.head(base.text);
+    return (absoluteMs !== undefined && created === undefined) || (userOf !== undefined && user === undefined);
   }
 
   /** Whose a session is; where no index is kept it stays whose it was. */

@@ -35,6 +35,11 @@ export function movedWith(record: string): string {
   return movedMark + record;
 }
 
+/** Whether a record's raw text says that its session has gone on elsewhere. */
+export function isForward(raw: string): boolean {
+  return raw.startsWith(forwardMark);
+}
+
 /** @returns `undefined` for a text that is no forward, or one that `id` can't read */
 export function readForward(raw: string, id: string): Forward | undefined {
   if (raw.startsWith(movedMark)) return { kind: "moved", record: raw.slice(movedMark.length) || undefined };

@@ -1,6 +1,6 @@
 export type { Serializer, SessionFields } from "./codec.ts";
 export type { CommitOutcome } from "./committer.ts";
-export type { StoreCallback } from "./engine-store.ts";
+export type { OnUnavailable, StoreCallback } from "./engine-store.ts";
 export { SessionStoreError, type SessionStoreErrorCode } from "./errors.ts";
 export type { MissedEvent, SessionListener } from "./event-bus.ts";
 export {
@@ -24,12 +24,7 @@ export { type ObserveOptions, observe, observedCounts } from "./observe.ts";
 export type { ObservedCounts, OverwrittenLoss, RevivedLoss, SessionLoss } from "./observer.ts";
 export type { SessionsOptions, UserLimit } from "./options.ts";
 export { RedisStore, type RedisStoreOptions } from "./redis-store.ts";
-export {
-  type DestroyForUserOptions,
-  type ListedSession,
-  type RotatedSession,
-  type Sessions,
-  type UserSession,
-  createSessions,
-} from "./sessions.ts";
+export { rotateSession } from "./request-store.ts";
+export { type ListedSession, type RotatedSession, type Sessions, createSessions } from "./sessions.ts";
 export type { TrackedSession } from "./tracked-session.ts";
+export type { DestroyForUserOptions, UserSession } from "./user-sessions.ts";

@@ -1,7 +1,7 @@
 import { type CircuitBreaker, type RedisClient, keyPrefixOf, scanKeys } from "@lockstep/redis-kit";
 import { SessionStoreError, fromCommandError } from "./errors.ts";
 import { type LifecycleEvent, messageOf } from "./events.ts";
-import { forwardMark, movedWith, readForward } from "./forward.ts";
+import { forwardMark, isForward, movedWith, readForward } from "./forward.ts";
 import { type Keyring, createKeyring } from "./keyring.ts";
 import type { Keys } from "./keys.ts";
 import { type ResolvedOptions, tombstoneMs } from "./options.ts";
@@ -60,7 +60,7 @@ export class Records {
       if (!reply) continue;
       // S3: ended where it came from is ended.
       if (reply.raw === "") return undefined;
-      if (reply.raw.startsWith(forwardMark)) return this.#follow({ id, key, ...reply }, forwards);
+      if (isForward(reply.raw)) return this.#follow({ id, key, ...reply }, forwards);
       return this.#base({ id, key, seenAt, ...reply });
     }
     return undefined;
@@ -162,7 +162,7 @@ export class Records {
   async *all(batchSize: number): AsyncGenerator<{ key: string; raw: string }[]> {
     for await (const keys of this.#scan(batchSize)) {
       const found = await Promise.all(keys.map(async (key) => ({ key, raw: (await this.peek(key))?.raw ?? "" })));
-      yield found.filter(({ raw }) => raw !== "" && !raw.startsWith(forwardMark));
+      yield found.filter(({ raw }) => raw !== "" && !isForward(raw));
     }
   }
 
@@ -197,7 +197,7 @@ export class Records {
     const seenAt = performance.now();
     const reply = await this.peek(key);
     if (!reply || reply.raw === "") return undefined;
-    if (reply.raw.startsWith(forwardMark)) return this.#follow({ id: from.id, key, ...reply }, forwards - 1);
+    if (isForward(reply.raw)) return this.#follow({ id: from.id, key, ...reply }, forwards - 1);
     return this.#base({ id: from.id, key, seenAt, ...reply });
   }
 

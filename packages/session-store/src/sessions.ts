@@ -1,19 +1,21 @@
 import { Commands } from "@lockstep/redis-kit";
 import { Availability } from "./availability.ts";
-import { Codec, CorruptRecord, type SessionFields, fieldsOf } from "./codec.ts";
+import { Codec, type SessionFields, fieldsOf } from "./codec.ts";
 import { type CommitOutcome, Committer } from "./committer.ts";
+import { Destruction } from "./destruction.ts";
 import { SessionStoreError } from "./errors.ts";
 import { EventBus, type SessionListener } from "./event-bus.ts";
-import { Events, type LifecycleEvent, type SessionCounts } from "./events.ts";
-import { absoluteEnd, cookieExpires, decideIdleMs, lastSeenAt, recordLifeMs, touchIsDue } from "./expiry.ts";
-import { forwardMark, readForward } from "./forward.ts";
+import { Events, type SessionCounts } from "./events.ts";
+import { cookieExpires, recordLifeMs, touchIsDue } from "./expiry.ts";
 import { type Keys, createKeys, handleOf } from "./keys.ts";
 import { type ResolvedOptions, type SessionsOptions, resolveOptions } from "./options.ts";
+import { RecordHeads } from "./record-heads.ts";
 import { Records } from "./records.ts";
 import { SaveQueue } from "./save-queue.ts";
 import { Sweep } from "./sweep.ts";
 import { type Base, TrackedSession } from "./tracked-session.ts";
-import { type DueRow, type Row, UserIndex } from "./user-index.ts";
+import { UserIndex } from "./user-index.ts";
+import { type DestroyForUserOptions, type UserSession, UserSessions } from "./user-sessions.ts";
 
 /** A session among others, as an administrator sees it. */
 export interface ListedSession {
@@ -21,30 +23,6 @@ export interface ListedSession {
   readonly name: string;
   /** Its fields, `cookie` among them. */
   readonly fields: SessionFields;
-}
-
-/** One of a user's sessions, as the user may see it. */
-export interface UserSession {
-  /** Names it without giving access to it: the SHA-256 of its id, base64url. */
-  readonly handle: string;
-  /** When it was born; `undefined`: another store wrote it. */
-  readonly createdAt: Date | undefined;
-  /** When it was last used, to a tenth of its idle limit; `undefined`: uses are not recorded. */
-  readonly lastSeenAt: Date | undefined;
-  /** When it ends unless it is used, by its idle or its absolute limit; `undefined`: it does not expire. */
-  readonly expiresAt: Date | undefined;
-  /** Its fields, `cookie` among them. */
-  readonly fields: SessionFields;
-}
-
-/** Which sessions of a user to end. */
-export interface DestroyForUserOptions {
-  /** The id or the handle of one that stays: the session in which somebody asks for this. */
-  readonly except?: string | undefined;
-  /** The handle of the only one to end; one that is not this user's is not ended. */
-  readonly only?: string | undefined;
-  /** Who ends them, for the events. */
-  readonly by?: string | undefined;
 }
 
 /** A session that has a new id. */
@@ -55,12 +33,6 @@ export interface RotatedSession {
   readonly fields: SessionFields;
 }
 
-/** How many records of a user are looked at at a time. */
-const userBatch = 100;
-
-/** How often a user's sessions are listed again to end those that came meanwhile. */
-const maxPasses = 5;
-
 /** The session engine. Both adapters, `session()` and `RedisStore`, are thin layers on it. */
 export class Sessions {
   readonly #options: ResolvedOptions;
@@ -69,6 +41,9 @@ export class Sessions {
   readonly #codec: Codec;
   readonly #events: Events;
   readonly #index: UserIndex;
+  readonly #heads: RecordHeads;
+  readonly #destruction: Destruction;
+  readonly #users: UserSessions;
   readonly #bus: EventBus;
   readonly #availability: Availability;
   readonly #sweep: Sweep | undefined;
@@ -90,17 +65,21 @@ export class Sessions {
     this.#codec = new Codec(this.#options.serializer);
     this.#index = new UserIndex(this.#options, { commands, keys: this.#keys });
     this.#bus = new EventBus(client, { channel: this.#records.channel, deadlineMs: commandDeadlineMs });
-    this.#committer = new Committer(this.#options, {
+    const parts = {
       records: this.#records,
       codec: this.#codec,
       events: this.#events,
       index: this.#index,
       keys: this.#keys,
-    });
+    };
+    this.#committer = new Committer(this.#options, parts);
+    this.#heads = new RecordHeads(this.#options, parts);
+    this.#destruction = new Destruction({ ...parts, heads: this.#heads });
+    this.#users = new UserSessions({ ...parts, heads: this.#heads, destruction: this.#destruction });
     if (this.#options.userOf) {
       this.#sweep = new Sweep(this.#index, {
         everyMs: this.#options.sweepMs,
-        lookAt: (row) => this.#lookAt(row),
+        lookAt: (row) => this.#users.lookAt(row),
         onError: (error) => {
           this.#events.report({ type: "index-failed", error });
         },
@@ -147,10 +126,10 @@ export class Sessions {
       const base = found && this.#records.isToMove(found) ? await this.#move(found) : found;
       if (!base) return undefined;
       const tracked = new TrackedSession(base.id, base);
-      tracked.endsAt = this.#endOf(base.text);
+      tracked.endsAt = this.#heads.endOf(base.text);
       return tracked.endsAt !== undefined && tracked.endsAt <= Date.now() ? undefined : tracked;
     } catch (error) {
-      this.#reportCorrupt(error);
+      this.#heads.report(error);
       return undefined;
     }
   }
@@ -164,7 +143,7 @@ export class Sessions {
    */
   read(tracked: TrackedSession): SessionFields | undefined {
     const { base } = tracked;
-    const decoded = base && this.#unlessCorrupt(() => this.#codec.decode(base.text));
+    const decoded = base && this.#heads.unlessCorrupt(() => this.#codec.decode(base.text));
     if (!decoded) return undefined;
     const cookie = decoded.fields.cookie as SessionFields;
     tracked.base = { ...base, head: { meta: decoded.meta, expires: cookie.expires } };
@@ -187,6 +166,16 @@ export class Sessions {
     } catch {
       return false;
     }
+  }
+
+  /**
+   * Whether a loaded session is to be committed though nobody changes it: it was stored by a key that is being replaced, or
+   * before there was an index or an absolute limit.
+   *
+   * @param tracked what {@link Sessions.load} gave
+   */
+  isOutdated({ base }: TrackedSession): boolean {
+    return base !== undefined && this.#heads.unlessCorrupt(() => this.#committer.isOutdated(base)) === true;
   }
 
   /**
@@ -220,7 +209,7 @@ export class Sessions {
     const { base } = tracked;
     if (!base) return "unknown";
     try {
-      const idleMs = this.#unlessCorrupt(() => this.#idleMsOf(base.text));
+      const idleMs = this.#heads.unlessCorrupt(() => this.#heads.idleMsOf(base.text));
       if (idleMs === undefined) return "unknown";
       const isDue = touchIsDue(tracked.recordLifeMs ?? Infinity, idleMs);
       if (!isDue && !options?.always) return "unknown";
@@ -283,7 +272,7 @@ export class Sessions {
   async destroy(idOrHandle: string, options: { readonly by?: string | undefined } = {}): Promise<void> {
     const why = { reason: "request", ...(options.by !== undefined && { by: options.by }) } as const;
     await this.#queue.run(idOrHandle, async () => {
-      for (const key of this.#keys.recordsNamed(idOrHandle)) await this.#end(key, why, idOrHandle);
+      await this.#destruction.endNamed(idOrHandle, why);
     });
   }
 
@@ -295,13 +284,7 @@ export class Sessions {
    * @throws {@link SessionStoreError} `UNAVAILABLE`
    */
   async listForUser(user: string | number): Promise<UserSession[]> {
-    const name = this.#keys.user(user);
-    const listed: UserSession[] = [];
-    for (const { key } of await this.#living(name)) {
-      const session = await this.#describe(key);
-      if (session) listed.push(session);
-    }
-    return listed;
+    return this.#users.list(this.#keys.user(user));
   }
 
   /**
@@ -314,25 +297,7 @@ export class Sessions {
    * @throws {@link SessionStoreError} `UNAVAILABLE` or `OUTCOME_UNKNOWN`: some may have ended
    */
   async destroyForUser(user: string | number, options: DestroyForUserOptions = {}): Promise<number> {
-    const name = this.#keys.user(user);
-    const { except, only, by } = options;
-    const spared = except === undefined ? [] : [except, handleOf(except)];
-    const why = { reason: "user", ...(by !== undefined && { by }) } as const;
-    const isMeant = ({ key }: Row) => {
-      const handle = this.#keys.handleOf(key);
-      return !spared.includes(handle) && (only === undefined || handle === only);
-    };
-    let ended = 0;
-    // Again, for those that got a new id or a new place meanwhile: their new row came before the old one went.
-    for (let pass = 0; pass < maxPasses; pass += 1) {
-      const rows = (await this.#index.rows(name)).filter(isMeant);
-      if (rows.length === 0) break;
-      for (const { key } of rows) {
-        if (await this.#end(key, why)) ended += 1;
-        await this.#index.remove({ user: name, key });
-      }
-    }
-    return ended;
+    return this.#users.destroy(this.#keys.user(user), options);
   }
 
   /**
@@ -377,7 +342,7 @@ export class Sessions {
     const key = (await this.load(id))?.base?.key ?? this.#records.keyFor(id);
     const { text, lifeMs, head } = this.#committer.encode(fieldsOf(session), undefined);
     if (lifeMs <= 0) {
-      await this.#end(key, { reason: "request" }, id);
+      await this.#destruction.end(key, { reason: "request" }, id);
       return;
     }
     const { user } = head.meta;
@@ -407,7 +372,7 @@ export class Sessions {
   async *all(batchSize: number): AsyncGenerator<ListedSession[]> {
     for await (const records of this.#records.all(batchSize)) {
       yield records.flatMap(({ key, raw }) => {
-        const decoded = this.#unlessCorrupt(() => this.#codec.decode(this.#records.open(raw, key)));
+        const decoded = this.#heads.unlessCorrupt(() => this.#codec.decode(this.#records.open(raw, key)));
         return decoded ? [{ name: this.#nameOf(key), fields: decoded.fields }] : [];
       });
     }
@@ -421,38 +386,7 @@ export class Sessions {
    */
   async clear(batchSize: number): Promise<void> {
     for await (const keys of this.#records.keys(batchSize)) {
-      await Promise.all(keys.map((key) => this.#end(key, { reason: "all" })));
-    }
-  }
-
-  /**
-   * Ends the session whose record has this key, and what it has gone on as.
-   *
-   * @param id its id, where that is known: without it a forward can't be followed, and need not, since the index has its end
-   * @returns whether a session has ended by this
-   */
-  async #end(key: string, why: Pick<LifecycleEvent, "reason" | "by">, id?: string): Promise<boolean> {
-    const event = this.#committer.lifecycle("destroyed", key, why);
-    const raw = await this.#records.destroy(key, event);
-    if (!raw) return false;
-    const forward = id === undefined ? undefined : readForward(raw, id);
-    if (forward?.kind === "rotated") {
-      for (const next of this.#keys.places(forward.id)) await this.#end(next, why, forward.id);
-    }
-    if (raw.startsWith(forwardMark)) return false;
-    this.#events.report(event);
-    const user = this.#userIn(raw, key);
-    if (user != null) await this.#index.remove({ user, key });
-    return true;
-  }
-
-  /** Whose record it was; nothing if it can't be read. */
-  #userIn(raw: string, key: string): string | null | undefined {
-    if (!this.#options.userOf) return undefined;
-    try {
-      return this.#codec.head(this.#records.open(raw, key)).user;
-    } catch {
-      return undefined;
+      await Promise.all(keys.map((key) => this.#destruction.end(key, { reason: "all" })));
     }
   }
 
@@ -461,31 +395,30 @@ export class Sessions {
     const { maxPerUser } = this.#options;
     if (!maxPerUser) return this.#committer.commit(tracked, session, deadline);
     const user = this.#index.userOf(fieldsOf(session));
-    const before = tracked.base && this.#userIn(tracked.base.raw, tracked.base.key);
+    const before = tracked.base && this.#heads.userOf(tracked.base.raw, tracked.base.key);
     try {
       const outcome = await this.#committer.commit(tracked, session, deadline);
-      if (user != null && user !== before && maxPerUser.beyond === "oldest")
-        await this.#endOldest(user, maxPerUser.sessions);
+      const isNew = outcome === "stored" && user != null && user !== before;
+      if (isNew && maxPerUser.beyond === "oldest") await this.#endOldest(user, maxPerUser.sessions);
       return outcome;
     } catch (error) {
       const isFull = error instanceof SessionStoreError && error.code === "TOO_MANY_SESSIONS";
       // The index may hold some that have ended; looking takes them away.
-      if (!isFull || user == null || (await this.#living(user)).length >= maxPerUser.sessions) throw error;
+      if (!isFull || user == null || (await this.#users.living(user)).length >= maxPerUser.sessions) throw error;
       return this.#committer.commit(tracked, session, deadline);
     }
   }
 
+  /** The session is stored, so a failure here is not its: the next sign-in ends what is left. */
   async #endOldest(user: string, allowed: number): Promise<void> {
-    const living = await this.#living(user);
-    for (const { key } of living.slice(0, Math.max(0, living.length - allowed))) {
-      await this.#end(key, { reason: "limit" });
-      await this.#index.remove({ user, key });
-    }
+    await this.#users.endOldest(user, allowed).catch((error: unknown) => {
+      this.#events.report({ type: "index-failed", error: error as Error });
+    });
   }
 
   /** Moves a session to the key of the present scheme. */
   async #move(base: Base): Promise<Base | undefined> {
-    const user = this.#userIn(base.raw, base.key);
+    const user = this.#heads.userOf(base.raw, base.key);
     const key = this.#records.keyFor(base.id);
     if (user != null) {
       const lifeMs = base.remainingMs ?? Infinity;
@@ -496,99 +429,9 @@ export class Sessions {
     return moved;
   }
 
-  /** The rows of a user whose sessions live or are about to, the oldest first; the others are taken away. */
-  async #living(user: string): Promise<Row[]> {
-    const rows = await this.#index.rows(user);
-    const living: Row[] = [];
-    for (let at = 0; at < rows.length; at += userBatch) {
-      const batch = rows.slice(at, at + userBatch);
-      const states = await Promise.all(batch.map(async (row) => ({ row, lives: await this.#lives(row.key) })));
-      for (const { row, lives } of states) {
-        if (lives || !this.#index.isSettled(row)) living.push(row);
-        else await this.#index.remove({ user, key: row.key });
-      }
-    }
-    return living;
-  }
-
-  async #lives(key: string): Promise<boolean> {
-    const raw = (await this.#records.peek(key))?.raw ?? "";
-    return raw !== "" && !raw.startsWith(forwardMark);
-  }
-
-  async #describe(key: string): Promise<UserSession | undefined> {
-    const reply = await this.#records.peek(key);
-    if (!reply || reply.raw === "" || reply.raw.startsWith(forwardMark)) return undefined;
-    const read = this.#unlessCorrupt(() => {
-      const text = this.#records.open(reply.raw, key);
-      return { ...this.#codec.decode(text), idleMs: this.#idleMsOf(text) };
-    });
-    if (!read) return undefined;
-    const now = Date.now();
-    const created = read.meta?.created;
-    const recordEnd = now + (reply.remainingMs ?? Infinity);
-    const end = Math.min(recordEnd, absoluteEnd(created, this.#options.absoluteMs) ?? Infinity);
-    if (end <= now) return undefined;
-    const date = (at: number | undefined) => (at === undefined || at === Infinity ? undefined : new Date(at));
-    return {
-      handle: this.#keys.handleOf(key),
-      createdAt: date(created),
-      lastSeenAt: date(lastSeenAt(now, read.idleMs, reply.remainingMs)),
-      expiresAt: date(end),
-      fields: read.fields,
-    };
-  }
-
-  /** What the sweep finds at a row that is due: a session that was used since, or one that has ended. */
-  async #lookAt(row: DueRow): Promise<void> {
-    const reply = await this.#records.peek(row.key);
-    const { raw = "", remainingMs } = reply ?? {};
-    const isRecord = raw !== "" && !raw.startsWith(forwardMark);
-    const now = Date.now();
-    const limit = isRecord ? this.#unlessCorrupt(() => this.#endOf(this.#records.open(raw, row.key))) : undefined;
-    if (isRecord && (limit === undefined || limit > now)) {
-      if (remainingMs === undefined) await this.#index.settle(row);
-      else await this.#index.expect(row, Math.min(now + remainingMs, limit ?? Infinity));
-      return;
-    }
-    const event = this.#committer.lifecycle("expired", row.key);
-    if (isRecord) await this.#records.destroy(row.key, event);
-    // Of several sweeps the one that takes the row away tells; of a session that was destroyed or rotated others have told.
-    const isMine = await this.#index.remove(row);
-    if (!isMine || (reply && !isRecord)) return;
-    this.#events.report(event);
-    if (!isRecord) await this.#records.publish(event);
-  }
-
-  /** When the absolute limit ends a session: known without parsing the record (S5), where this engine wrote it. */
-  #endOf(text: string): number | undefined {
-    const { absoluteMs } = this.#options;
-    return absoluteMs === undefined ? undefined : absoluteEnd(this.#codec.head(text).created, absoluteMs);
-  }
-
-  #idleMsOf(text: string): number {
-    const { originalMaxAge } = this.#codec.head(text);
-    return decideIdleMs(this.#options.idleMs, originalMaxAge, () => this.#codec.decode(text).fields);
-  }
-
   /** A record's name among all: its id with plain ids, its handle with hashed ones. */
   #nameOf(key: string): string {
     return this.#keys.nameOf(key) ?? this.#keys.handleOf(key);
-  }
-
-  /** @throws what is not the matter of one record */
-  #reportCorrupt(error: unknown): void {
-    if (!(error instanceof CorruptRecord)) throw error;
-    this.#events.report({ type: "corrupt", reason: error.message });
-  }
-
-  #unlessCorrupt<T>(decode: () => T): T | undefined {
-    try {
-      return decode();
-    } catch (error) {
-      this.#reportCorrupt(error);
-      return undefined;
-    }
   }
 }
 

@@ -55,9 +55,11 @@ export function barrier(client: Redis): { held: Redis; arrived: Promise<void>; o
   return { held, arrived, open };
 }
 
-/** The keys of living sessions: one that was destroyed leaves an empty text for a while. */
+/** The keys of living sessions: one that was destroyed leaves an empty text for a while. An index is no session. */
 export async function livingKeys(client: Redis, prefix: string): Promise<string[]> {
   const keys = await client.keys(`${prefix}*`);
-  const lengths = await Promise.all(keys.map((key) => client.strlen(key)));
-  return keys.filter((_, at) => lengths[at] !== 0);
+  const types = await Promise.all(keys.map((key) => client.type(key)));
+  const records = keys.filter((_, at) => types[at] === "string");
+  const lengths = await Promise.all(records.map((key) => client.strlen(key)));
+  return records.filter((_, at) => lengths[at] !== 0);
 }

@@ -1,0 +1,56 @@
+import type { Events, LifecycleEvent } from "./events.ts";
+import { isForward, readForward } from "./forward.ts";
+import type { Keys } from "./keys.ts";
+import type { RecordHeads } from "./record-heads.ts";
+import type { Records } from "./records.ts";
+import type { UserIndex } from "./user-index.ts";
+
+/** Why a session ends, for the events. */
+export type Why = Pick<LifecycleEvent, "reason" | "by">;
+
+/** Ends sessions: the record first, then its row in the index, so that what lives is always in it (S3, S8). */
+export class Destruction {
+  readonly #keys: Keys;
+  readonly #records: Records;
+  readonly #heads: RecordHeads;
+  readonly #index: UserIndex;
+  readonly #events: Events;
+
+  constructor(parts: { keys: Keys; records: Records; heads: RecordHeads; index: UserIndex; events: Events }) {
+    this.#keys = parts.keys;
+    this.#records = parts.records;
+    this.#heads = parts.heads;
+    this.#index = parts.index;
+    this.#events = parts.events;
+  }
+
+  /**
+   * Ends the session whose record has this key, and what it has gone on as.
+   *
+   * @param id its id, where that is known. Without it the forward to a new id can't be followed; whoever ends sessions by the
+   * index finds the new one there.
+   * @returns whether a session has ended by this
+   */
+  async end(key: string, why: Why, id?: string): Promise<boolean> {
+    const event: LifecycleEvent = { type: "destroyed", handle: this.#keys.handleOf(key), ...why };
+    const raw = await this.#records.destroy(key, event);
+    if (!raw) return false;
+    if (isForward(raw)) {
+      const forward = id === undefined ? undefined : readForward(raw, id);
+      return forward?.kind === "rotated" ? this.endNamed(forward.id, why) : false;
+    }
+    this.#events.report(event);
+    const user = this.#heads.userOf(raw, key);
+    if (user !== undefined) await this.#index.remove({ user, key });
+    return true;
+  }
+
+  /** Ends a session wherever its record may be. @returns whether one has ended by this */
+  async endNamed(idOrHandle: string, why: Why): Promise<boolean> {
+    let hasEnded = false;
+    for (const key of this.#keys.recordsNamed(idOrHandle)) {
+      if (await this.end(key, why, idOrHandle)) hasEnded = true;
+    }
+    return hasEnded;
+  }
+}
