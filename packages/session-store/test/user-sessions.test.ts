@@ -10,7 +10,7 @@ const start = (options: Partial<SessionsOptions> = {}) => startEngine(client, { 
 /** What an index holds, dead rows included. */
 const rowsOf = async (prefix: string) => {
   const keys = (await client.keys(`${prefix}h:user:*`)).concat(await client.keys(`${prefix}h:due`));
-  return (await Promise.all(keys.map((key) => client.zrange(key, 0, -1)))).flat();
+  return (await Promise.all(keys.map((key) => client.zrange(key, 0, "-1")))).flat();
 };
 
 describe.each(["hashed", "plain"] as const)("S8: the sessions of a user, ids %s", (ids) => {
