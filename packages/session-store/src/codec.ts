@@ -75,7 +75,7 @@ export class Codec {
     // A handler that uses our name is not heard: it would overwrite when the session was born.
     const { cookie, [reserved]: _ours, ...rest } = fields;
     const text = this.#serializer.stringify({ ...(meta && { [reserved]: meta }), cookie, ...rest });
-    const unsafe = isReserved(text) ? "a text that starts as one of ours" : unsafety(text, fields);
+    const unsafe = isReserved(text) ? "a text that starts as one of ours" : this.#unsafety(text, fields);
     if (unsafe) throw new TypeError(`A session can't be stored with ${unsafe}.`);
     return text;
   }
@@ -84,7 +84,7 @@ export class Codec {
   decode(text: string): DecodedRecord {
     const parsed = this.#parse(text);
     if (!isPlainObject(parsed)) throw new CorruptRecord("not an object");
-    const unsafe = unsafety(text, parsed);
+    const unsafe = this.#unsafety(text, parsed);
     if (unsafe) throw new CorruptRecord(unsafe);
     if (!isPlainObject(parsed.cookie)) throw new CorruptRecord("without a cookie");
     checkCookie(parsed.cookie);
@@ -121,6 +121,10 @@ export class Codec {
     const same = this.encode({ ...fields, cookie }, stored.meta);
     // Nearly always the text itself; another writer may have ordered or spaced it differently.
     return same === text || isDeepStrictEqual(this.#serializer.parse(same), this.#serializer.parse(text));
+  }
+
+  #unsafety(text: string, value: unknown): string | undefined {
+    return unsafety(this.#serializer === JSON ? text : undefined, value);
   }
 
   #parse(text: string): unknown {

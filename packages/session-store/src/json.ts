@@ -22,19 +22,23 @@ const maxDepth = 500;
  * What makes parsed JSON unsafe to work with, if anything: a key `__proto__` anywhere, since assigning it elsewhere would
  * set a prototype, or nesting beyond {@link maxDepth}.
  *
- * The text is looked at first, since nearly none needs the walk: JSON spells the key in full or with a `\u` escape, and
- * each level needs a bracket.
+ * @param json the value's text, if it is JSON: it is looked at first, since nearly none needs the walk
  */
-export function unsafety(text: string, value: unknown): string | undefined {
-  const mayHaveKey = /__proto__|\\u/.test(text);
-  const mayBeDeep = text.length > maxDepth && (text.match(/[[{]/g)?.length ?? 0) > maxDepth;
-  if (!mayHaveKey && !mayBeDeep) return undefined;
+export function unsafety(json: string | undefined, value: unknown): string | undefined {
+  if (json !== undefined && !maySpellUnsafety(json)) return undefined;
   let level: unknown[] = [value];
   for (let depth = 0; level.length > 0; depth += 1) {
     if (depth > maxDepth) return `nested deeper than ${maxDepth} levels`;
     const objects = level.filter((item) => typeof item === "object" && item !== null);
     if (objects.some((object) => Object.hasOwn(object, "__proto__"))) return 'a key named "__proto__"';
-    level = objects.flatMap((object) => Object.values(object) as unknown[]);
+    // Each object once a level: what is reached by many ways would multiply.
+    level = [...new Set(objects.flatMap((object) => Object.values(object) as unknown[]))];
   }
   return undefined;
+}
+
+/** JSON spells the key in full or with a `\u` escape, and each level needs a bracket. */
+function maySpellUnsafety(json: string): boolean {
+  if (/__proto__|\\u/.test(json)) return true;
+  return json.length > maxDepth && (json.match(/[[{]/g)?.length ?? 0) > maxDepth;
 }

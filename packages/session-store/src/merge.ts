@@ -54,19 +54,20 @@ interface Sides<T> {
 
 function mergeObjects(sides: Sides<Record<string, unknown>>): Record<string, unknown> {
   const { base = {}, mine, theirs } = sides;
-  const merged: Record<string, unknown> = {};
   // Theirs first: keys keep the order in which they were stored.
-  for (const key of new Set([...Object.keys(theirs), ...Object.keys(mine)])) {
-    const value = mergeValue({
+  const keys = [...new Set([...Object.keys(theirs), ...Object.keys(mine)])];
+  const merged = keys.map((key): [string, unknown] => [
+    key,
+    mergeValue({
       ...sides,
       base: ownValue(base, key),
       mine: ownValue(mine, key),
       theirs: ownValue(theirs, key),
       path: pointerTo(sides.path, key),
-    });
-    if (value !== undefined) merged[key] = value;
-  }
-  return merged;
+    }),
+  ]);
+  // Not by assignment, which would make a prototype of a key named `__proto__`.
+  return Object.fromEntries(merged.filter(([, value]) => value !== undefined));
 }
 
 function mergeValue(sides: Sides<unknown>): unknown {
@@ -122,13 +123,43 @@ export const sum: Resolver = (base, mine, theirs) => number(theirs) + number(min
  */
 export const union: Resolver = (base, mine, theirs) => {
   const [before, ours, others] = [list(base), list(mine), list(theirs)];
-  const kept = others.filter((item) => includes(ours, item) || !includes(before, item));
-  const added = ours.filter((item) => !includes(before, item));
-  return [...kept, ...added].filter((item, index, all) => !includes(all.slice(0, index), item));
+  const [wasThere, isOurs, isIn] = [new Contents(before), new Contents(ours), new Contents([])];
+  const kept = others.filter((item) => isOurs.has(item) || !wasThere.has(item));
+  const added = ours.filter((item) => !wasThere.has(item));
+  return [...kept, ...added].filter((item) => isIn.add(item));
 };
 
-function includes(items: unknown[], item: unknown): boolean {
-  return items.some((other) => isDeepStrictEqual(item, other));
+/** Items by what they hold, where a Set goes by which object it is. Comparing each with each would take minutes for a full record. */
+class Contents {
+  readonly #byText = new Map<string, unknown[]>();
+
+  constructor(items: unknown[]) {
+    for (const item of items) this.add(item);
+  }
+
+  has(item: unknown): boolean {
+    return this.#alike(item).some((other) => isDeepStrictEqual(item, other));
+  }
+
+  /** @returns whether it was not there before */
+  add(item: unknown): boolean {
+    if (this.has(item)) return false;
+    this.#byText.set(textOf(item), [...this.#alike(item), item]);
+    return true;
+  }
+
+  #alike(item: unknown): unknown[] {
+    return this.#byText.get(textOf(item)) ?? [];
+  }
+}
+
+/** The same for equal items; it may be the same for others. */
+function textOf(item: unknown): string {
+  const inOrder = (_key: string, value: unknown): unknown => {
+    if (typeof value === "bigint") return String(value);
+    return isPlainObject(value) ? Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1)) : value;
+  };
+  return JSON.stringify([item], inOrder);
 }
 
 function number(value: unknown): number {

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type MergeRules, type Resolver, mergeSessions, sum, union } from "../src/merge.ts";
 
@@ -94,79 +93,4 @@ describe("S2: what two requests changed", () => {
     expect(merged.value).toEqual({ [key]: { prototype: { polluted: 1, other: 2 } } });
     expect(({} as Record<string, unknown>).polluted).toBeUndefined();
   });
-});
-
-describe("the algebra of merging", () => {
-  const key = fc.constantFrom("a", "b", "c", "d");
-  const value = fc.letrec((tie) => ({
-    any: fc.oneof(
-      { depthSize: "small" },
-      fc.integer(),
-      fc.string(),
-      fc.array(tie("any"), { maxLength: 3 }),
-      tie("object"),
-    ),
-    object: fc.dictionary(key, tie("any"), { maxKeys: 4 }),
-  }));
-  const session = value.object;
-
-  it("merge(base, base, theirs) is theirs, and merge(base, mine, base) is mine", () => {
-    fc.assert(
-      fc.property(session, session, (base, other) => {
-        expect(mergeSessions(base, base, other, plain)).toEqual({ value: other, conflicts: [] });
-        expect(mergeSessions(base, other, base, plain)).toEqual({ value: other, conflicts: [] });
-      }),
-    );
-  });
-
-  it("changes to disjoint keys commute and never conflict", () => {
-    fc.assert(
-      fc.property(session, session, session, (base, left, right) => {
-        const mine = { ...base, a: left.a, b: left.b };
-        const theirs = { ...base, c: right.c, d: right.d };
-        const [one, other] = [
-          mergeSessions(base, clean(mine), clean(theirs), plain),
-          mergeSessions(base, clean(theirs), clean(mine), plain),
-        ];
-        expect(one.value).toEqual(other.value);
-        expect(one.conflicts).toEqual([]);
-        expect(one.value).toEqual(clean({ a: left.a, b: left.b, c: right.c, d: right.d }));
-      }),
-    );
-  });
-
-  it("appends to one list are all kept, each side's in its order", () => {
-    const list = fc.array(fc.integer(), { maxLength: 5 });
-    fc.assert(
-      fc.property(list, list, list, (base, mine, theirs) => {
-        const merged = mergeSessions({ l: base }, { l: [...base, ...mine] }, { l: [...base, ...theirs] }, plain);
-        expect(merged.value.l).toEqual([...base, ...theirs, ...mine]);
-      }),
-    );
-  });
-
-  it("deletions hold: what one side deleted and the other left alone is gone", () => {
-    fc.assert(
-      fc.property(session, session, key, (base, theirs, deleted) => {
-        const mine = { ...base };
-        Reflect.deleteProperty(mine, deleted);
-        const others = clean({ ...theirs, [deleted]: base[deleted] });
-        expect(Object.hasOwn(mergeSessions(base, mine, others, plain).value, deleted)).toBe(false);
-      }),
-    );
-  });
-
-  it("changes none of its arguments", () => {
-    fc.assert(
-      fc.property(session, session, session, (base, mine, theirs) => {
-        const before = JSON.stringify([base, mine, theirs]);
-        mergeSessions(base, mine, theirs, plain);
-        expect(JSON.stringify([base, mine, theirs])).toBe(before);
-      }),
-    );
-  });
-
-  function clean(object: Record<string, unknown>): Record<string, unknown> {
-    return Object.fromEntries(Object.entries(object).filter(([, held]) => held !== undefined));
-  }
 });
