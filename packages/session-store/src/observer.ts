@@ -1,3 +1,4 @@
+import { reserved } from "./codec.ts";
 import { type OverwrittenPaths, overwrittenPaths } from "./losses.ts";
 
 /** A save made changes disappear that others had stored since its request loaded the session. */
@@ -101,8 +102,6 @@ export class Observer {
       return Reflect.apply(set, self, args);
     }
     const read = () => readText(this.#get, self, id);
-    // Sent just before the save and not waited for: a store that works in order answers what the save overwrites.
-    const before = read();
     let heard = callback;
     const saved = new Promise<void>((resolve, reject) => {
       heard = tap(callback, ([error]) => {
@@ -110,15 +109,20 @@ export class Observer {
         else resolve();
       });
     });
-    const stored = Promise.all([before, saved]).then(([theirs]) => theirs);
-    void this.#compare({ session: session as object, base, mine, stored, read });
-    return Reflect.apply(set, self, args.with(2, heard));
+    // Sent just before the save and not waited for: a store that works in order answers what the save overwrites. What
+    // comes in between the two is not seen, so nothing else is done there.
+    const before = read();
+    try {
+      return Reflect.apply(set, self, args.with(2, heard));
+    } finally {
+      void this.#compare({ session: session as object, base, mine, before, saved, read });
+    }
   }
 
-  async #compare({ session, base, mine, stored, read }: Save): Promise<void> {
+  async #compare({ session, base, mine, before, saved, read }: Save): Promise<void> {
     this.#underWay += 1;
     try {
-      const theirs = await inTime(stored);
+      const [theirs] = await inTime(Promise.all([before, saved]));
       let after: string | undefined = mine;
       // Mostly nobody else has changed it: then the store holds what was saved, and need not be asked.
       if (theirs !== base.text && theirs !== mine) {
@@ -174,8 +178,10 @@ interface Save {
   readonly base: Base;
   /** What it saves. */
   readonly mine: string;
-  /** What was stored before it, once it has succeeded. */
-  readonly stored: Promise<string | undefined>;
+  /** What was stored before it. */
+  readonly before: Promise<string | undefined>;
+  /** Resolves once it has succeeded. */
+  readonly saved: Promise<void>;
   /** Asks the store what it holds now. */
   readonly read: () => Promise<string | undefined>;
 }
@@ -201,14 +207,14 @@ function readText(get: Method, store: unknown, id: unknown): Promise<string | un
 }
 
 /**
- * A session's own fields as JSON, at this moment; `undefined` for what is no session. Without `cookie`: express-session
- * itself changes that with every request.
+ * A session's own fields as JSON, at this moment; `undefined` for what is no session. Without `cookie`, which
+ * express-session itself changes with every request, and without what Lockstep adds, which connect-redis beside it sees.
  *
  * @throws RangeError if it is too large to keep, TypeError if it can't be written
  */
 function textOf(session: unknown): string | undefined {
   if (typeof session !== "object" || session === null) return undefined;
-  const { cookie: _cookie, ...fields } = session as Record<string, unknown>;
+  const { cookie: _cookie, [reserved]: _ours, ...fields } = session as Record<string, unknown>;
   const text = JSON.stringify(fields);
   if (text.length > maxTextLength) throw new RangeError("The session is too large to be compared.");
   return text;

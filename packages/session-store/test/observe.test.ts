@@ -130,6 +130,18 @@ describe.each(["RedisStore, ids plain", "RedisStore, ids hashed"] as const)("wha
   });
 });
 
+it("connect-redis beside Lockstep on the same sessions: only the app's own values are seen", async () => {
+  const prefix = uniquePrefix();
+  const lockstep = new RedisStore({ client, prefix, ids: "plain" });
+  const { store, losses, countsAfter } = watched(new ConnectRedis({ client, prefix }));
+  await create(lockstep, { cart: 1 });
+  const mine = await load(store);
+  await save(await load(lockstep), { cart: 2 });
+  await save(mine, { theme: "dark" });
+  await countsAfter(1);
+  expect(losses).toEqual([{ type: "overwritten", setBack: ["/cart"], replaced: [] }]);
+});
+
 describe.each(Object.keys(stores) as (keyof typeof stores)[])("nothing is reported of %s", (name) => {
   it("where requests follow one another, or agree", async () => {
     const { store, losses, countsAfter } = watched(stores[name]());
