@@ -7,14 +7,46 @@ import { sign, unsign } from "cookie-signature";
 /** The fields of a cookie that are sent with it. */
 export type CookieAttributes = NonNullable<Parameters<typeof serialize>[2]>;
 
-/** A request, with what cookie-parser may have added. */
-type CookieRequest = IncomingMessage & {
+/** The first signs, all verify. */
+export type Secrets = readonly [CipherKey, ...CipherKey[]];
+
+/** What of a request brings a cookie, with what cookie-parser may have added. */
+export interface CookieRequest {
+  readonly headers: { readonly cookie?: string | undefined };
   readonly cookies?: Readonly<Record<string, unknown>>;
   readonly signedCookies?: Readonly<Record<string, unknown>>;
-};
+}
 
 /** What express-session's signed cookies start with. */
 const signedPrefix = "s:";
+
+/**
+ * The name of the session cookie, as express-session's options give it.
+ *
+ * @throws TypeError for a name that no cookie can have
+ */
+export function cookieNameOf(options: {
+  readonly name?: string | undefined;
+  readonly key?: string | undefined;
+}): string {
+  const name = options.name ?? options.key ?? "connect.sid";
+  clearedCookie(name, {});
+  return name;
+}
+
+/**
+ * The secrets of an option that may be one or several.
+ *
+ * @returns `undefined` if there is none
+ * @throws TypeError for a list that holds anything else
+ */
+export function resolveSecrets(secret: CipherKey | readonly CipherKey[] | undefined): Secrets | undefined {
+  if (!secret) return undefined;
+  const [first, ...others] = [secret as CipherKey | CipherKey[]].flat();
+  // Whoever calls from JavaScript is not held back by the types.
+  if (first && others.every(Boolean)) return [first, ...others];
+  throw new TypeError("Lockstep sessions: the secret option array must contain secrets, and nothing else.");
+}
 
 /**
  * The session id in a request's cookie, signed by one of `secrets`.

@@ -6,6 +6,19 @@ import type { TrackedSession } from "./tracked-session.ts";
 /** Called once with an error, or with `null` and the outcome. */
 export type StoreCallback<T> = (error: unknown, value?: T) => void;
 
+/** What becomes of a request whose session can't be loaded because Redis can't be asked. */
+export type OnUnavailable = "reject" | "anonymous";
+
+/**
+ * Whether such a request goes on without a session.
+ *
+ * @throws TypeError for what it can't mean
+ */
+export function goesOnWithout(onUnavailable: OnUnavailable = "reject"): boolean {
+  if (["reject", "anonymous"].includes(onUnavailable)) return onUnavailable === "anonymous";
+  throw new TypeError('Lockstep sessions: onUnavailable must be "reject" or "anonymous".');
+}
+
 /**
  * The engine as express-session's Store: callbacks in front, and the tracker of each session kept beside its object.
  *
@@ -74,15 +87,19 @@ export class EngineStore extends expressSession.Store {
   /** Carries what is known of `data` to the Session made from it (S1). @internal */
   protected adopt<T extends Session>(session: T, data: SessionData): T {
     const tracker = this.#trackers.get(data);
-    if (tracker) this.#trackers.set(session, tracker);
-    return session;
+    return tracker ? this.track(session, tracker) : session;
   }
 
   /** The fields of a loaded session, tracked. @internal */
   fieldsOf(tracker: TrackedSession): SessionData | undefined {
     const fields = this.sessions.read(tracker) as SessionData | undefined;
-    if (fields) this.#trackers.set(fields, tracker);
-    return fields;
+    return fields && this.track(fields, tracker);
+  }
+
+  /** Keeps a tracker beside the fields, or the Session, that it is of. @internal */
+  protected track<T extends object>(session: T, tracker: TrackedSession): T {
+    this.#trackers.set(session, tracker);
+    return session;
   }
 
   /** The tracker of a Session; one that has none was born in this request. @internal */
@@ -90,7 +107,7 @@ export class EngineStore extends expressSession.Store {
     const known = this.#trackers.get(session);
     if (known) return known;
     const tracker = this.sessions.born(session.id);
-    this.#trackers.set(session, tracker);
+    this.track(session, tracker);
     return tracker;
   }
 

@@ -1,11 +1,12 @@
 import { type CipherKey, randomBytes } from "node:crypto";
 import type { Request, RequestHandler, Response } from "express";
 import type { CookieOptions } from "express-session";
-import { clearedCookie, readCookie } from "./cookie.ts";
-import type { SessionStoreError } from "./errors.ts";
+import { type Secrets, cookieNameOf, readCookie, resolveSecrets } from "./cookie.ts";
+import { type OnUnavailable, goesOnWithout } from "./engine-store.ts";
+import { SessionStoreError } from "./errors.ts";
 import type { SessionsOptions } from "./options.ts";
 import { type Arrival, RequestSession } from "./request-session.ts";
-import { type RequestSettings, RequestStore, type Secrets } from "./request-store.ts";
+import { type RequestSettings, RequestStore } from "./request-store.ts";
 import { ResponseGate } from "./response-gate.ts";
 import { type Sessions, createSessions } from "./sessions.ts";
 import type { TrackedSession } from "./tracked-session.ts";
@@ -42,6 +43,12 @@ export interface SessionOptions {
   /** What `req.session = null` does to the stored session; default `"keep"`. */
   readonly unset?: "destroy" | "keep" | undefined;
   /**
+   * What becomes of a request whose session can't be loaded because Redis can't be asked; default `"reject"`: it is passed
+   * on as an error. `"anonymous"`: it goes on with `req.session` undefined, and its cookie is not touched. So do all
+   * requests, cookie or not, while Redis is known to be away.
+   */
+  readonly onUnavailable?: OnUnavailable | undefined;
+  /**
    * Answers, before it returns, a request whose session could not be stored. The handler's status, headers and body are
    * gone by then; what earlier middleware has set is there, but for `Set-Cookie`. Default: the error's status, its
    * `Retry-After`, and a line of text.
@@ -69,9 +76,15 @@ export function session(options: SessionOptions & (SessionsOptions | SharedEngin
   const settings = resolveSettings(options);
   const sessions = "sessions" in options ? options.sessions : createSessions(options);
   const shared = { sessions, settings, store: new RequestStore(sessions, settings) };
+  let isAvailable = true;
+  if (settings.goesOnWithout) {
+    sessions.onAvailability((is) => {
+      isAvailable = is;
+    });
+  }
 
   return (request, response, next) => {
-    if (hasSession(request)) {
+    if (!isAvailable || hasSession(request)) {
       next();
       return;
     }
@@ -91,9 +104,14 @@ export function session(options: SessionOptions & (SessionsOptions | SharedEngin
       new ResponseGate(response, new RequestSession(arrival, loaded, shared));
       next();
     };
+    const giveUp = (error: unknown) => next(settings.goesOnWithout && isUnavailable(error) ? undefined : error);
     if (cookieId === undefined) proceed(undefined);
-    else sessions.load(cookieId).then(proceed, next);
+    else sessions.load(cookieId).then(proceed, giveUp);
   };
+}
+
+function isUnavailable(error: unknown): boolean {
+  return error instanceof SessionStoreError && error.code === "UNAVAILABLE";
 }
 
 function cookieParserSecret(request: Request & { readonly secret?: CipherKey | undefined }): Secrets | undefined {
@@ -116,16 +134,14 @@ function isUnder(path: string | null | undefined, request: Request): boolean {
 
 function resolveSettings(options: SessionOptions): RequestSettings {
   const { cookie, genid, unset } = options;
-  const name = options.name ?? options.key ?? "connect.sid";
   if (genid !== undefined && typeof genid !== "function") {
     throw new TypeError("Lockstep sessions: genid must be a function.");
   }
   if (unset !== undefined && !["destroy", "keep"].includes(unset)) {
     throw new TypeError('Lockstep sessions: unset must be "destroy" or "keep".');
   }
-  clearedCookie(name, {}); // throws for a name that no cookie can have
   return {
-    name,
+    name: cookieNameOf(options),
     secrets: resolveSecrets(options.secret),
     cookieOptions: typeof cookie === "function" ? cookie : () => cookie ?? {},
     generateId: genid ?? (() => randomBytes(24).toString("base64url")),
@@ -135,6 +151,7 @@ function resolveSettings(options: SessionOptions): RequestSettings {
     rolling: options.rolling ?? false,
     saveUninitialized: options.saveUninitialized ?? false,
     unsetDestroys: unset === "destroy",
+    goesOnWithout: goesOnWithout(options.onUnavailable),
     onCommitError: (error, request, response) => {
       try {
         (options.onCommitError ?? answerCommitError)(error, request, response);
@@ -144,14 +161,6 @@ function resolveSettings(options: SessionOptions): RequestSettings {
       }
     },
   };
-}
-
-function resolveSecrets(secret: SessionOptions["secret"]): Secrets | undefined {
-  if (!secret) return undefined;
-  const [first, ...others] = [secret as CipherKey | CipherKey[]].flat();
-  // Whoever calls from JavaScript is not held back by the types.
-  if (first && others.every(Boolean)) return [first, ...others];
-  throw new TypeError("Lockstep sessions: the secret option array must contain secrets, and nothing else.");
 }
 
 const explanations: Readonly<Record<SessionStoreError["code"], string>> = {

@@ -1,6 +1,6 @@
 import type { SessionData } from "express-session";
 import type { Serializer } from "./codec.ts";
-import { EngineStore, type StoreCallback, deliver } from "./engine-store.ts";
+import { EngineStore, type OnUnavailable, type StoreCallback, deliver, goesOnWithout } from "./engine-store.ts";
 import type { SessionsOptions } from "./options.ts";
 import { Sessions } from "./sessions.ts";
 
@@ -19,6 +19,12 @@ export interface RedisStoreOptions extends Omit<SessionsOptions, "idleMs"> {
   readonly disableTTL?: boolean | undefined;
   /** Uses are not recorded: a session ends its idle limit after its last change; default `false`. */
   readonly disableTouch?: boolean | undefined;
+  /**
+   * `"anonymous"`: the Store emits `disconnect` when its engine finds that Redis is away, and `connect` when it is back;
+   * in between express-session lets requests go on without a session, their cookies untouched. Default `"reject"`: each
+   * request with a session fails.
+   */
+  readonly onUnavailable?: OnUnavailable | undefined;
 }
 
 /**
@@ -35,11 +41,14 @@ export class RedisStore extends EngineStore {
    * @throws TypeError naming the first option that can't be meant
    */
   constructor(options: RedisStoreOptions) {
-    const { ttl, scanCount = 100, disableTTL = false, disableTouch = false, ...engine } = options;
+    const { ttl, scanCount = 100, disableTTL = false, disableTouch = false, onUnavailable, ...engine } = options;
     super(new Sessions({ ...engine, idleMs: disableTTL ? () => Infinity : inMs(ttl) }));
     if (!Number.isInteger(scanCount) || scanCount < 1) throw new TypeError("scanCount must be a whole number above 0.");
     this.#scanCount = scanCount;
     this.#disableTouch = disableTouch;
+    if (goesOnWithout(onUnavailable)) {
+      this.sessions.onAvailability((isAvailable) => this.emit(isAvailable ? "connect" : "disconnect"));
+    }
   }
 
   override touch(sid: string, session: SessionData, callback?: StoreCallback<void>): Promise<void> {

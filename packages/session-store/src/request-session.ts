@@ -1,8 +1,8 @@
 import type { Request, Response } from "express";
 import type { CookieOptions, Session } from "express-session";
-import { type CookieAttributes, clearedCookie, isSecure, sessionCookie } from "./cookie.ts";
+import { type CookieAttributes, type Secrets, clearedCookie, isSecure, sessionCookie } from "./cookie.ts";
 import { SessionStoreError } from "./errors.ts";
-import { type RequestSettings, type RequestStore, type Secrets, SessionCookie } from "./request-store.ts";
+import { type RequestSettings, type RequestStore, SessionCookie } from "./request-store.ts";
 import type { GateKeeper } from "./response-gate.ts";
 import type { Sessions } from "./sessions.ts";
 import type { TrackedSession } from "./tracked-session.ts";
@@ -51,10 +51,10 @@ export class RequestSession implements GateKeeper {
   }
 
   beforeHeaders(): Promise<() => void> | undefined {
-    const ending = this.#store.endingOf(this.#request);
+    const parting = this.#store.partingOf(this.#request);
     // An answer must not overtake the end of its session, nor promise one that failed unheard.
-    if (ending?.state === "pending" || (ending?.state === "failed" && !ending.outcome.isHeard)) {
-      return ending.outcome.unheard().then(() => this.#decide() ?? nothing);
+    if (parting?.state === "pending" || (parting?.state === "failed" && !parting.outcome.isHeard)) {
+      return parting.outcome.unheard().then(() => this.#decide() ?? nothing);
     }
     return this.#decide();
   }
@@ -78,7 +78,7 @@ export class RequestSession implements GateKeeper {
 
   #decide(): Promise<() => void> | undefined {
     if (!this.#isMaterialised && "session" in this.#request) {
-      if (this.#loaded && !this.#settings.rolling) {
+      if (this.#loaded && this.#mayStayUnseen(this.#loaded)) {
         void this.#sessions.touch(this.#loaded);
         return undefined;
       }
@@ -91,7 +91,7 @@ export class RequestSession implements GateKeeper {
     if (typeof this.#request.sessionID !== "string") return undefined;
     const tracker = this.#store.trackerOf(session);
     const isNew = this.#request.sessionID !== this.#arrival.cookieId;
-    const isWanted = tracker.isStored || this.#settings.saveUninitialized || this.#hasEnded() || !isEmpty(session);
+    const isWanted = tracker.isStored || this.#settings.saveUninitialized || this.#hasParted() || !isEmpty(session);
     if (isNew && !isWanted) return undefined;
     // A use: the browser's copy of the cookie, where one is sent, lives as long as the record.
     session.touch();
@@ -112,7 +112,11 @@ export class RequestSession implements GateKeeper {
 
   #leaveUnchanged(session: Session, tracker: TrackedSession, isNew: boolean): Promise<() => void> | undefined {
     const { rolling, resave } = this.#settings;
-    if (!isNew && (rolling || resave)) return this.#prolong(session, tracker);
+    // Rotated a moment ago: the browser may not know yet.
+    const isForwarded = isNew && tracker.id === this.#loaded?.id;
+    if (isForwarded || (!isNew && (rolling || resave))) {
+      return this.#prolong(session, tracker, { sends: isForwarded || rolling });
+    }
     void this.#sessions.touch(tracker);
     if (!isNew) return undefined;
     const give = () => this.#send(this.#cookieFor(session, tracker));
@@ -120,11 +124,11 @@ export class RequestSession implements GateKeeper {
   }
 
   /** Records this use, whenever the last one was. */
-  async #prolong(session: Session, tracker: TrackedSession): Promise<() => void> {
+  async #prolong(session: Session, tracker: TrackedSession, { sends }: { sends: boolean }): Promise<() => void> {
     const state = await this.#sessions.touch(tracker, { always: true });
     return () => {
       // S3: not without knowing that the session is alive: its cookie could overwrite that of a new sign-in.
-      if (this.#settings.rolling && state === "alive") this.#send(this.#cookieFor(session, tracker));
+      if (sends && state === "alive") this.#send(this.#cookieFor(session, tracker));
     };
   }
 
@@ -134,7 +138,13 @@ export class RequestSession implements GateKeeper {
     if (this.#settings.unsetDestroys && this.#request.sessionID) {
       return this.#sessions.destroy(this.#request.sessionID).then(() => clear);
     }
-    return this.#hasEnded() ? Promise.resolve(clear) : undefined;
+    return this.#hasParted() ? Promise.resolve(clear) : undefined;
+  }
+
+  /** Whether a session that no handler has looked at needs nothing but that its use is recorded. */
+  #mayStayUnseen(loaded: TrackedSession): boolean {
+    const isForwarded = loaded.id !== this.#arrival.cookieId;
+    return !isForwarded && !this.#settings.rolling && !this.#sessions.isOutdated(loaded);
   }
 
   #current(): Session | undefined {
@@ -142,8 +152,8 @@ export class RequestSession implements GateKeeper {
     return held.session ?? undefined;
   }
 
-  #hasEnded(): boolean {
-    return this.#store.endingOf(this.#request)?.state === "ended";
+  #hasParted(): boolean {
+    return this.#store.partingOf(this.#request)?.state === "done";
   }
 
   /** The `Set-Cookie` of a session; none for a cookie that only TLS may carry on a connection without. */

@@ -1,9 +1,8 @@
-import type { CipherKey } from "node:crypto";
 import type { Request, Response } from "express";
 import expressSession, { type CookieOptions, type Session, type SessionData } from "express-session";
-import { isSecure } from "./cookie.ts";
-import { EngineStore } from "./engine-store.ts";
-import type { SessionStoreError } from "./errors.ts";
+import { type Secrets, isSecure } from "./cookie.ts";
+import { EngineStore, type StoreCallback, deliver } from "./engine-store.ts";
+import { SessionStoreError } from "./errors.ts";
 import { Outcome } from "./outcome.ts";
 import type { Sessions } from "./sessions.ts";
 
@@ -35,11 +34,10 @@ export interface RequestSettings {
   readonly rolling: boolean;
   readonly saveUninitialized: boolean;
   readonly unsetDestroys: boolean;
+  /** Whether a request goes on without a session where Redis can't be asked for it. */
+  readonly goesOnWithout: boolean;
   readonly onCommitError: (error: SessionStoreError, request: Request, response: Response) => void;
 }
-
-/** The first signs, all verify. */
-export type Secrets = readonly [CipherKey, ...CipherKey[]];
 
 type Callback = (error?: unknown) => void;
 
@@ -52,16 +50,18 @@ const constructors = expressSession as unknown as {
 /** express-session's Cookie. */
 export const SessionCookie = constructors.Cookie;
 
-/** How a request ends the session that it came with: its `destroy` or `regenerate`. */
-export interface Ending {
+/** How a request parts with the session, or the id, that it came with: `destroy`, `regenerate` or a rotation. */
+export interface Parting {
   readonly outcome: Outcome;
-  state: "pending" | "ended" | "failed";
+  state: "pending" | "done" | "failed";
 }
 
 /** The Store behind session(): what `req.sessionStore` is, and what a Session's own methods call. */
 export class RequestStore extends EngineStore {
   readonly #settings: RequestSettings;
-  readonly #endings = new WeakMap<Request, Ending>();
+  readonly #partings = new WeakMap<Request, Parting>();
+  /** What was req.session before its id was replaced. */
+  readonly #outdated = new WeakSet();
 
   constructor(sessions: Sessions, settings: RequestSettings) {
     super(sessions);
@@ -92,29 +92,74 @@ export class RequestStore extends EngineStore {
     return this.adopt(session, data);
   }
 
+  override set(sid: string, session: SessionData, callback?: StoreCallback<void>): Promise<void> {
+    if (!this.#outdated.has(session)) return super.set(sid, session, callback);
+    const message = "This session has got another id: go on with req.session. Nothing was stored.";
+    return deliver(Promise.reject(new SessionStoreError("INVALID_SESSION", message)), callback);
+  }
+
   /** Ends a request's session and gives it a new one. */
   override regenerate(request: Request, callback?: Callback): Outcome {
-    return this.#end(request, callback, (done) => super.regenerate(request, done));
+    return this.#part(request, callback, (done) => super.regenerate(request, done));
   }
 
   /** Ends the session that a request came with. */
   end(request: Request, id: string, callback?: Callback): Outcome {
-    return this.#end(request, callback, (done) => void this.destroy(id, done));
+    return this.#part(request, callback, (done) => void this.destroy(id, done));
   }
 
-  /** How the request's handler has ended its session, if it has. */
-  endingOf(request: Request): Ending | undefined {
-    return this.#endings.get(request);
+  /** Gives a request's session another id. */
+  rotate(request: Request, graceMs: number | undefined): Outcome {
+    return this.#part(request, undefined, (done) => void this.#rotate(request, graceMs).then(() => done(), done));
   }
 
-  #end(request: Request, callback: Callback | undefined, work: (done: Callback) => void): Outcome {
+  /** How the request's handler has parted with what it came with, if it has. */
+  partingOf(request: Request): Parting | undefined {
+    return this.#partings.get(request);
+  }
+
+  async #rotate(request: Request, graceMs: number | undefined): Promise<void> {
+    const { session } = request;
+    const newId = this.#settings.generateId(request);
+    const rotated = await this.sessions.rotate(this.trackerOf(session), session, { newId, graceMs });
+    if (!rotated) return;
+    this.#outdated.add(session);
+    request.sessionID = newId;
+    this.createSession(request, this.track(rotated.fields as unknown as SessionData, rotated.tracked));
+  }
+
+  #part(request: Request, callback: Callback | undefined, work: (done: Callback) => void): Outcome {
     const outcome = Outcome.of(work, callback, (error) => {
-      ending.state = error ? "failed" : "ended";
+      parting.state = error ? "failed" : "done";
     });
-    const ending: Ending = { outcome, state: "pending" };
-    this.#endings.set(request, ending);
+    const parting: Parting = { outcome, state: "pending" };
+    this.#partings.set(request, parting);
     return outcome;
   }
+}
+
+/**
+ * Gives a request's session a new id, with the same fields (S7): `req.session` is a new object then. For whatever raises
+ * what a session may do; a sign-in is safer with `regenerate`, which leaves nothing of the session before it.
+ *
+ * A session that has been destroyed meanwhile stays gone: then nothing is stored, and the response sets no cookie.
+ *
+ * @param request one with a session of {@link session}
+ * @param options `graceMs`: how long the old id still leads to the session, so that requests under way stay signed in;
+ * default 0. It needs `userOf` and hashed ids, and does not hold where the user has changed.
+ * @returns when it is stored. If it fails and nobody asks, the response is the failure.
+ * @throws {@link SessionStoreError} any code. After `OUTCOME_UNKNOWN` the old id may have ended.
+ * @throws TypeError for a request without a session of ours, or a `graceMs` that can't hold
+ */
+export function rotateSession(
+  request: Request,
+  options: { readonly graceMs?: number | undefined } = {},
+): Promise<void> {
+  const store: unknown = request.sessionStore;
+  if (store instanceof RequestStore && (request as Partial<Request>).session) {
+    return store.rotate(request, options.graceMs);
+  }
+  return Promise.reject(new TypeError("rotateSession needs a request that has a session of session()."));
 }
 
 /** The Session that handlers see under session(): as express-session's, with promises for those who give no callback. */

@@ -421,7 +421,7 @@ describe.each(adapters)("%s", (_name, make) => {
           "/count": count,
           "/renew": (request, response) => {
             const old = request.session;
-            const returned = old.regenerate(
+            const returned: unknown = old.regenerate(
               after(response, () => ({
                 isOther: request.session !== old && request.session.id !== old.id,
                 isNamed: request.session.id === request.sessionID,
@@ -472,7 +472,7 @@ describe.each(adapters)("%s", (_name, make) => {
           "/count": count,
           "/end": (request, response) => {
             const { session: ended } = request;
-            const returned = ended.destroy(
+            const returned: unknown = ended.destroy(
               after(response, () => [(request as { session?: unknown }).session ?? null, returned === ended]),
             );
           },
