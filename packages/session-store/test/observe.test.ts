@@ -148,7 +148,10 @@ describe.each(Object.keys(stores) as (keyof typeof stores)[])("nothing is report
     await create(store, { count: 1 });
     await save(await load(store), { count: 2 });
     const [mine, theirs] = [await load(store), await load(store)];
+    // As with each request, the cookie's expiry moves.
+    theirs.cookie.maxAge = 50_000;
     await save(theirs, { count: 3 });
+    mine.cookie.maxAge = 60_000;
     await save(mine, { count: 3 });
     expect(await countsAfter(3)).toMatchObject({ saves: 4, compared: 3, ...noLoss });
     expect(losses).toEqual([]);
