@@ -1,5 +1,5 @@
 export { CircuitBreaker, type BreakerState } from "./breaker.ts";
-export { keyPrefixOf, primaries, type RedisClient } from "./client.ts";
+export { isCluster, keyPrefixOf, primaries, type RedisClient } from "./client.ts";
 export { Commands } from "./commands.ts";
 export { withDeadline } from "./deadline.ts";
 export { CommandError } from "./errors.ts";

@@ -1,8 +1,11 @@
-import { type RedisClient, withDeadline } from "@lockstep/redis-kit";
+import { type RedisClient, isCluster, withDeadline } from "@lockstep/redis-kit";
 import { SessionStoreError } from "./errors.ts";
 import { type LifecycleEvent, readMessage } from "./events.ts";
 
-/** The connection was lost and is back: what was told meanwhile is not known here. */
+/**
+ * The connection was lost and is back: what was told meanwhile is not known here. A Cluster's client takes another node
+ * for it without saying so: there it comes only after the whole Cluster was out of reach.
+ */
 export interface MissedEvent {
   /** Tells it from other events. */
   readonly type: "missed";
@@ -100,7 +103,8 @@ export class EventBus {
 
 function ignore(): void {}
 
+/** A connection of its own, which waits until it is there, where commands on the client's own fail at once instead. */
 function duplicate(client: RedisClient): RedisClient {
-  // The two methods' own options differ, so that TypeScript can't call the one that is there.
-  return "nodes" in client ? client.duplicate() : client.duplicate();
+  const options = { enableOfflineQueue: true };
+  return isCluster(client) ? client.duplicate([], options) : client.duplicate(options);
 }

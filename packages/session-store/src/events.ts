@@ -72,7 +72,16 @@ export type SessionEvent = MergedEvent | GoneEvent | CorruptEvent | FailedEvent 
 /** How often each {@link SessionEvent} has happened; `conflicts` counts the values, not the merges. */
 export type SessionCounts = Readonly<Record<SessionEvent["type"] | "conflicts", number>>;
 
-/** The name of the `node:diagnostics_channel` on which each {@link SessionEvent} of this process is published. */
+/**
+ * The name of the `node:diagnostics_channel` on which each {@link SessionEvent} of this process is published, whatever
+ * engine it comes from: for monitoring that knows nothing of the app.
+ *
+ * ```ts
+ * import { subscribe } from "node:diagnostics_channel";
+ *
+ * subscribe(sessionChannel, (event) => log.info(event));
+ * ```
+ */
 export const sessionChannel = "lockstep:session";
 
 const diagnostics = channel(sessionChannel);
