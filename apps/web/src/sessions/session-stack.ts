@@ -77,7 +77,11 @@ function onEvent(event: SessionEvent): void {
     case "touch-failed":
       console.warn(`A session's use was not recorded: ${event.error.message}`);
       return;
-    case "commit-failed":
+    case "breaker":
+      if (event.state !== "half-open")
+        console.warn(`The sessions' Redis is ${event.state === "open" ? "away" : "back"}.`);
+      return;
+    default:
       return;
   }
 }
