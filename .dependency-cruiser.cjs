@@ -24,10 +24,13 @@ module.exports = {
       to: { path: "^packages/(?!redis-kit/)", pathNot: "^packages/$1/" },
     },
     {
-      name: "packages-are-entered-by-their-index",
+      name: "packages-are-entered-by-what-they-export",
       severity: "error",
       from: { path: "^(apps|bench|test)/" },
-      to: { path: "^packages/[^/]+/src/", pathNot: "^packages/[^/]+/src/index\\.ts$" },
+      to: {
+        path: "^packages/[^/]+/src/",
+        pathNot: ["^packages/[^/]+/src/index\\.ts$", inSessionStore("session-sockets")],
+      },
     },
     {
       name: "apps-do-not-import-redis-kit",

@@ -165,7 +165,7 @@ function demand(rule: string, kept: boolean): void {
   if (!kept) throw new TypeError(`Lockstep sessions: ${rule}.`);
 }
 
-function positive(name: string, value: number): number {
+export function positive(name: string, value: number): number {
   demand(`${name} must be a positive number`, Number.isFinite(value) && value > 0);
   return value;
 }
