@@ -161,10 +161,11 @@ export class RequestSession implements GateKeeper {
     const { name, trustProxy } = this.#settings;
     if (session.cookie.secure && !isSecure(this.#request, trustProxy)) return undefined;
     const attributes = attributesOf(session.cookie);
-    const { remainingMs } = tracker;
-    // S6: the cookie does not outlive the record, whose end may be the absolute limit's.
-    const end = remainingMs === undefined ? Infinity : Date.now() + remainingMs;
-    if (attributes.expires instanceof Date && attributes.expires.getTime() > end) attributes.expires = new Date(end);
+    const { originalMaxAge } = session.cookie;
+    if (typeof originalMaxAge === "number") {
+      // From when it is sent. S6: the cookie does not outlive the record, whose end may be the absolute limit's.
+      attributes.expires = new Date(Date.now() + Math.min(originalMaxAge, tracker.remainingMs ?? Infinity));
+    }
     return sessionCookie(name, this.#request.sessionID, this.#arrival.secrets[0], attributes);
   }
 
