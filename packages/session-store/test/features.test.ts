@@ -11,9 +11,9 @@ interface NamedTest {
   readonly title: string;
 }
 
-/** The rows of a Markdown table whose columns are a feature, a file of tests in backticks and a title in it. */
+/** The rows of Markdown tables whose last columns are a file of tests in backticks and a title in it; the first is a feature. */
 function namedTests(markdown: string): NamedTest[] {
-  return [...markdown.matchAll(/^\| (.+?) *\| `([^`|]+\.test\.ts)` *\| (.+?) *\|$/gm)].map((match) => {
+  return [...markdown.matchAll(/^\| ([^|]+?) *\|.* `([^`|]+\.test\.ts)` *\| (.+?) *\|$/gm)].map((match) => {
     const [feature = "", file = "", title = ""] = match.slice(1);
     // Prettier puts a backslash before what Markdown would take for emphasis.
     return { feature, file, title: title.replace(/\\([*_<`\\])/g, "$1") };
@@ -56,11 +56,14 @@ function titleOf(title: ts.Expression | undefined): string | undefined {
   return title.head.text + title.templateSpans.map((span) => `…${span.literal.text}`).join("");
 }
 
-describe("docs/sessions.md", async () => {
-  const tests = namedTests(await readFile(new URL("docs/sessions.md", repository), "utf8"));
+describe.each(["docs/sessions.md", "SECURITY.md"])("%s", async (document) => {
+  const markdown = await readFile(new URL(document, repository), "utf8");
+  const tests = namedTests(markdown);
 
-  it("names tests", () => {
-    expect(tests.length).toBeGreaterThan(20);
+  it("names a test in each row", () => {
+    // A table's two first lines are its head.
+    const tables = markdown.match(/(^\|.*\n)+/gm) ?? [];
+    expect(tests.length).toBe(tables.reduce((rows, table) => rows + table.trim().split("\n").length - 2, 0));
   });
 
   it.each(tests)("$feature: its test exists", async ({ file, title }) => {
