@@ -1,5 +1,12 @@
 import { randomBytes } from "node:crypto";
-import { type Codec, type DecodedRecord, type RecordMeta, type SessionFields, fieldsOf } from "./codec.ts";
+import {
+  type Codec,
+  CorruptRecord,
+  type DecodedRecord,
+  type RecordMeta,
+  type SessionFields,
+  fieldsOf,
+} from "./codec.ts";
 import { SessionStoreError } from "./errors.ts";
 import type { Events, LifecycleEvent } from "./events.ts";
 import { absoluteEnd, cookieExpires, decideIdleMs, recordLifeMs } from "./expiry.ts";
@@ -203,7 +210,7 @@ export class Committer {
       const text = this.#records.open(raw, key);
       return { id, key, raw, text, remainingMs: undefined, seenAt: performance.now() };
     } catch (cause) {
-      throw unreadable(cause);
+      throw cause instanceof CorruptRecord ? unreadable(cause) : cause;
     }
   }
 
