@@ -1,11 +1,20 @@
 import { type CircuitBreaker, type RedisClient, keyPrefixOf, scanKeys } from "@lockstep/redis-kit";
+import { CorruptRecord } from "./codec.ts";
 import { SessionStoreError, fromCommandError } from "./errors.ts";
 import { type LifecycleEvent, messageOf } from "./events.ts";
 import { forwardMark, isForward, movedWith, readForward } from "./forward.ts";
 import { type Keyring, createKeyring } from "./keyring.ts";
 import type { Keys } from "./keys.ts";
 import { type ResolvedOptions, tombstoneMs } from "./options.ts";
-import { type CommitReply, type RecordReply, commitRecord, destroyRecord, loadRecord, touchRecord } from "./scripts.ts";
+import {
+  type CommitReply,
+  type RecordReply,
+  commitRecord,
+  destroyRecord,
+  loadRecord,
+  touchRecord,
+  unlessNoString,
+} from "./scripts.ts";
 import type { Base } from "./tracked-session.ts";
 
 /** How often a session may have gone on under another key since its id was given out. */
@@ -177,17 +186,18 @@ export class Records {
   }
 
   async #isLiving(key: string): Promise<boolean> {
-    const start = await read(() => this.#commands.send("a look at a session", (client) => client.getrange(key, 0, 0)));
+    const look = () => this.#commands.send("a look at a session", (client) => client.getrange(key, 0, 0));
+    const start = await read(() => unlessNoString(look()));
     return start !== "" && start !== forwardMark;
   }
 
-  /** Where a session has gone on, the move ended if whoever began it has not. */
+  /** Where a session has gone on, the move ended if whoever began it has not. @throws CorruptRecord */
   async #follow(from: { id: string; key: string } & RecordReply, forwards: number): Promise<Base | undefined> {
     const forward = readForward(from.raw, from.id);
-    if (!forward || forwards === 0) return undefined;
+    if (!forward || forwards === 0) throw new CorruptRecord("a forward that can't be followed");
     if (forward.kind === "rotated") return this.load(forward.id, forwards - 1);
     const key = this.#keys.places(from.id).at(-1);
-    if (key === undefined || key === from.key) return undefined;
+    if (key === undefined || key === from.key) throw new CorruptRecord("moved to ids of the other scheme");
     if (forward.record !== undefined) {
       const lifeMs = from.remainingMs ?? Infinity;
       await this.commit(key, { expected: undefined, raw: forward.record, lifeMs });

@@ -1,11 +1,16 @@
-import { type CircuitBreaker, type RedisClient, readScript, runScript } from "@lockstep/redis-kit";
+import { isUtf8 } from "node:buffer";
+import { type CircuitBreaker, CommandError, type RedisClient, readScript, runScript } from "@lockstep/redis-kit";
 
 const script = (verb: string) => readScript(new URL(`../lua/${verb}.lua`, import.meta.url));
-const load = script("load");
-const commit = script("commit");
-const touch = script("touch");
-const destroy = script("destroy");
-const admit = script("admit");
+
+/** This package's scripts, by what they do. */
+export const scripts = {
+  load: script("load"),
+  commit: script("commit"),
+  touch: script("touch"),
+  destroy: script("destroy"),
+  admit: script("admit"),
+};
 
 /** What a record holds, and how much longer. */
 export interface RecordReply {
@@ -27,12 +32,30 @@ export interface Told {
   readonly message: string;
 }
 
+/** S11: stands for a record that is no text. Like any other that can't be read, it is corrupt wherever it is used. */
+const unreadable: RecordReply = { raw: "\uFFFD", remainingMs: undefined };
+
 /** Reads a record and its remaining life: `load.lua`. The raw text is empty where the session was just destroyed. */
 export async function loadRecord(commands: CircuitBreaker, key: string): Promise<RecordReply | undefined> {
-  const reply = await commands.send("the load of a session", (client) => runScript(client, load, [key], []));
+  const send = <T>(command: (client: RedisClient) => Promise<T>) => commands.send("the load of a session", command);
+  const reply = await unlessNoString(send((client) => runScript(client, scripts.load, [key], [])));
+  if (reply === "no string") return unreadable;
   if (reply === null) return undefined;
   const [raw, remainingMs] = reply as [string, number];
+  // What is no UTF-8 has become this character, and would never compare as equal again. It may also stand there rightly.
+  if (raw.includes("\uFFFD")) {
+    const bytes = await unlessNoString(send((client) => client.getBuffer(key)));
+    if (bytes instanceof Uint8Array && !isUtf8(bytes)) return unreadable;
+  }
   return { raw, remainingMs: remainingMs < 0 ? undefined : remainingMs };
+}
+
+/** The reply of a command on a string, or that something else is there: it is not Redis that has failed. */
+export async function unlessNoString<T>(reply: Promise<T>): Promise<T | "no string"> {
+  return reply.catch((error: unknown) => {
+    if (error instanceof CommandError && error.replyCode === "WRONGTYPE") return "no string";
+    throw error;
+  });
 }
 
 /**
@@ -48,7 +71,7 @@ export async function commitRecord(
 ): Promise<CommitReply> {
   const { channel, message } = write.told;
   const args = [write.expected ?? "", write.raw, finite(write.lifeMs), channel, message];
-  const run = (client: RedisClient) => runScript(client, commit, [key], args);
+  const run = (client: RedisClient) => runScript(client, scripts.commit, [key], args);
   const reply = await commands.send("the commit of a session", run, withinMs);
   if (Array.isArray(reply)) return { outcome: "conflict", current: reply[1] as string };
   return { outcome: reply as "stored" | "gone" };
@@ -60,7 +83,7 @@ export async function touchRecord(
   key: string,
   lifeMs: number,
 ): Promise<"touched" | "gone" | "moved"> {
-  const run = (client: RedisClient) => runScript(client, touch, [key], [finite(lifeMs)]);
+  const run = (client: RedisClient) => runScript(client, scripts.touch, [key], [finite(lifeMs)]);
   return (await commands.send("the touch of a session", run)) as "touched" | "gone" | "moved";
 }
 
@@ -71,7 +94,7 @@ export async function destroyRecord(
   { tombstoneMs, told }: { tombstoneMs: number; told: Told },
 ): Promise<string | undefined> {
   const args = [Math.ceil(tombstoneMs), told.channel, told.message];
-  const run = (client: RedisClient) => runScript(client, destroy, [key], args);
+  const run = (client: RedisClient) => runScript(client, scripts.destroy, [key], args);
   return ((await commands.send("the destruction of a session", run)) as string | null) ?? undefined;
 }
 
@@ -82,7 +105,7 @@ export async function admitRow(
   { row, max }: { row: string; max: number },
   withinMs: number,
 ): Promise<"added" | "full"> {
-  const run = (client: RedisClient) => runScript(client, admit, [index], [row, finite(max)]);
+  const run = (client: RedisClient) => runScript(client, scripts.admit, [index], [row, finite(max)]);
   return (await commands.send("the indexing of a session", run, withinMs)) as "added" | "full";
 }
 

@@ -4,7 +4,7 @@ import { Redis } from "ioredis";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { type SessionEvent, type SessionsOptions, SessionStoreError, createSessions, sum } from "../src/index.ts";
 import type { TrackedSession } from "../src/tracked-session.ts";
-import { intercept, testClient, uniquePrefix, livingKeys } from "./harness/redis.ts";
+import { intercept, itOnRedis, livingKeys, restrictedClient, testClient, uniquePrefix } from "./harness/redis.ts";
 
 const client = testClient();
 const cookie = { originalMaxAge: 60_000, expires: null, httpOnly: true, path: "/" };
@@ -328,7 +328,7 @@ describe("S5, S6: life", () => {
     expect(new Date(expires).getTime() - Date.now()).toSatisfy((ms: number) => ms > 28_000 && ms <= 30_000);
   });
 
-  it("reading costs one command", async () => {
+  itOnRedis("reading costs one command", async () => {
     const { create, sessions } = engine();
     await create("a", { large: "x".repeat(10_000) });
     const calls = async () => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await client.info("commandstats"))?.[1]);
@@ -445,12 +445,14 @@ describe("S10: Redis fails", () => {
     expect(error.message).toContain("not connected");
   });
 
-  it("a command that Redis refuses was not run, and the message holds no value", async () => {
-    const { sessions, prefix } = engine();
-    await client.rpush(`${prefix}secret-id`, "not a string");
+  itOnRedis("a command that Redis refuses was not run, and the message holds no value", async () => {
+    const { restricted, allow, end } = await restrictedClient(client);
+    onTestFinished(end);
+    const { sessions } = engine({ client: restricted });
+    await allow("-get");
     const error = await failure(sessions.load("secret-id"));
     expect(error).toMatchObject({ code: "UNAVAILABLE" });
-    expect(error.message).toContain("WRONGTYPE");
+    expect(error.message).toContain("Redis refused the load of a session");
     expect(error.message).not.toContain("secret-id");
     expect((await failure(sessions.commit(sessions.born("secret-id"), { cookie }))).code).toBe("UNAVAILABLE");
   });

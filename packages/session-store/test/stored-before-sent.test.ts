@@ -8,15 +8,17 @@ import { pipeline } from "node:stream/promises";
 import compression from "compression";
 import express5, { type Express, type RequestHandler, type Response } from "express";
 import express4 from "express4";
+import type { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createSessions, session } from "../src/index.ts";
 import { serve } from "./harness/app.ts";
 import { type Question, type WholeAnswer, ask, cookieOf } from "./harness/exchange.ts";
-import { barrier, intercept, testClient, uniquePrefix } from "./harness/redis.ts";
+import { barrier, intercept, restrictedClient, testClient, uniquePrefix } from "./harness/redis.ts";
 
 const client = testClient();
 /** May do everything but write a string, so that Redis refuses a commit and nothing else. */
-const refused = client.duplicate({ username: "no-set", password: "p", lazyConnect: true });
+let refused: Redis;
+let endRefused: () => Promise<void>;
 const long = "0123456789".repeat(20_000);
 let directory: string;
 let file: string;
@@ -25,14 +27,15 @@ beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "lockstep-gate-"));
   file = join(directory, "file.txt");
   await writeFile(file, long);
-  await client.acl("SETUSER", "no-set", "on", ">p", "~*", "&*", "+@all", "-set");
+  const { restricted, allow, end } = await restrictedClient(client);
+  [refused, endRefused] = [restricted, end];
+  await allow("-set");
   // The scripts are known to Redis from here on: each is one command, which can be intercepted.
   const sessions = createSessions({ client, prefix: uniquePrefix() });
   await sessions.commit(sessions.born("warm"), { cookie: {} });
 });
 afterAll(async () => {
-  refused.disconnect();
-  await client.acl("DELUSER", "no-set");
+  await endRefused();
   await rm(directory, { recursive: true });
 });
 

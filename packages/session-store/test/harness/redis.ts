@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { Redis } from "ioredis";
-import { afterAll, inject } from "vitest";
+import { afterAll, inject, it } from "vitest";
 
 /** A client of the tests' Redis, closed after the file that asked for it. */
 export function testClient(): Redis {
@@ -10,6 +10,22 @@ export function testClient(): Redis {
     client.disconnect();
   });
   return client;
+}
+
+/** For cases that only a real Redis can show: memory.test.ts runs the others in memory too. */
+export const itOnRedis = it;
+
+/** A client whose rights a test may change while it is used: `allow("-set")` makes Redis refuse what stores a record. */
+export async function restrictedClient(client: Redis) {
+  const username = `user-${randomUUID()}`;
+  const allow = (rule: string) => client.acl("SETUSER", username, rule);
+  for (const rule of ["on", "nopass", "~*", "&*", "+@all"]) await allow(rule);
+  const restricted = client.duplicate({ username, password: "any" });
+  const end = async () => {
+    restricted.disconnect();
+    await client.acl("DELUSER", username);
+  };
+  return { restricted, allow, end };
 }
 
 /** A key prefix that no other test uses. */
