@@ -1,0 +1,152 @@
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { freePort, runCommand, startProcess } from "../infra/local/processes.mjs";
+import { type SessionRedis, startSessionRedis } from "./harness/session/session-redis.ts";
+import { repository } from "./harness/stack.ts";
+
+// What people install: the packed tarball alone, in an empty project beside Express, express-session and ioredis.
+
+const esm = `
+import express from "express";
+import { Redis } from "ioredis";
+import { session } from "@lockstep/session-store";
+
+const client = new Redis(process.env.REDIS_URL, { enableOfflineQueue: false });
+const app = express();
+app.use(session({ client, secret: "a secret", cookie: { maxAge: 60_000 } }));
+app.get("/", (req, res) => {
+  req.session.visits = (req.session.visits ?? 0) + 1;
+  res.json(req.session.visits);
+});
+app.get("/leave", async (req, res) => {
+  await req.session.destroy();
+  res.json("left");
+});
+client.once("ready", () => app.listen(process.env.PORT, "127.0.0.1", () => console.log("listening")));
+`;
+
+/** The same app, by `require`; and on stock express-session, whose sessions are the same. */
+const commonJs = {
+  session: esm.replace(/import (.+) from (".+");/g, "const $1 = require($2);").trimStart(),
+  store: esm
+    .replace(/import (.+) from (".+");/g, "const $1 = require($2);")
+    .replace("{ session }", "{ RedisStore }")
+    .replace("const app", 'const session = require("express-session");\nconst app')
+    .replace("client, secret", "store: new RedisStore({ client }), resave: false, saveUninitialized: false, secret")
+    .replace("await req.session.destroy()", "await new Promise((resolve) => req.session.destroy(resolve))")
+    .trimStart(),
+};
+
+/** TypeScript that uses what the package adds to express-session's types. */
+const typed = `
+import express from "express";
+import { Redis } from "ioredis";
+import { RedisStore, createSessions, rotateSession, session } from "@lockstep/session-store";
+
+declare module "express-session" {
+  interface SessionData {
+    visits: number;
+  }
+}
+
+const client = new Redis({ lazyConnect: true });
+const app = express();
+app.use(session({ sessions: createSessions({ client, prefix: "app:" }), secret: ["new", "old"] }));
+app.get("/", async (req, res) => {
+  const visits: number | undefined = req.session.visits;
+  await req.session.regenerate();
+  await rotateSession(req);
+  req.session.save((error: unknown) => void res.json([visits, String(error)])).touch();
+});
+export const store: RedisStore = new RedisStore({ client, ttl: 60 });
+`;
+
+let redis: SessionRedis;
+let directory: string;
+let tarball: string;
+
+beforeAll(async () => {
+  redis = await startSessionRedis();
+  directory = await mkdtemp(join(tmpdir(), "lockstep-package-"));
+  // Built already, as every test here needs it: packing must not build again under a running server.
+  const args = ["pack", "--ignore-scripts", "--workspace", "packages/session-store", "--pack-destination", directory];
+  await runCommand({ name: "npm pack", command: "npm", args, cwd: repository });
+  const [name = ""] = await readdir(directory);
+  tarball = join(directory, name);
+});
+
+afterAll(async () => {
+  await redis.stop();
+  await rm(directory, { recursive: true, force: true });
+});
+
+/** An empty project with the tarball and a line of Express in it. */
+async function install(express: string): Promise<string> {
+  const project = join(directory, express);
+  await mkdir(project);
+  await writeFile(join(project, "package.json"), "{}");
+  await runCommand({
+    name: "npm install",
+    command: "npm",
+    args: ["install", "--prefer-offline", "--no-audit", "--no-fund", tarball, express, "express-session", "ioredis"],
+    cwd: project,
+  });
+  return project;
+}
+
+/** Runs an app of the project until the test has finished. */
+async function run(project: string, file: string, source: string): Promise<string> {
+  await writeFile(join(project, file), source);
+  const port = await freePort();
+  const app = await startProcess({
+    name: file,
+    command: process.execPath,
+    args: [file],
+    cwd: project,
+    env: { PORT: `${port}`, REDIS_URL: `redis://127.0.0.1:${redis.port}` },
+    ready: /listening/,
+  });
+  onTestFinished(() => app.stop());
+  return `http://127.0.0.1:${port}`;
+}
+
+describe.each(["express@5", "express@4"])("the packed tarball beside %s", (express) => {
+  let project: string;
+  beforeAll(async () => {
+    project = await install(express);
+  }, 180_000);
+
+  test("serves by import and by require, as session() and as RedisStore, the same sessions", async () => {
+    const servers = [
+      await run(project, "app.mjs", esm),
+      await run(project, "app.cjs", commonJs.session),
+      await run(project, "store.cjs", commonJs.store),
+    ];
+    let cookie = "";
+    const get = async (url: string): Promise<unknown> => {
+      const response = await fetch(url, { headers: { cookie } });
+      cookie = response.headers.getSetCookie()[0]?.split(";", 1)[0] ?? cookie;
+      return response.json();
+    };
+    for (const [at, server] of [...servers, ...servers].entries()) expect(await get(server)).toBe(at + 1);
+    const signedIn = cookie;
+    expect(await get(`${servers[0] ?? ""}/leave`)).toBe("left");
+    for (const server of servers) {
+      cookie = signedIn;
+      expect(await get(server)).toBe(1);
+    }
+  });
+
+  test("brings its types, and adds to those of express-session", async () => {
+    await writeFile(join(project, "app.mts"), typed);
+    const flags = "--noEmit --strict --module nodenext --target es2023 --types node";
+    await runCommand({
+      name: "tsc",
+      command: join(repository, "node_modules/.bin/tsc"),
+      args: [...flags.split(" "), "--typeRoots", join(repository, "node_modules/@types"), "app.mts"],
+      cwd: project,
+    });
+  });
+});
