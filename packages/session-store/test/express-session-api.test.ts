@@ -587,6 +587,56 @@ describe.each(adapters)("%s", (_name, make) => {
       expect(await browser.json("/tell")).toMatchObject({ count: 1, switched: true });
     });
 
+    it("can be made anew by the Store once it was destroyed", async () => {
+      const { browser } = await start(
+        {},
+        {
+          "/count": count,
+          "/anew": (request, response) => {
+            const { id } = request.session;
+            request.session.destroy(() => {
+              (request.sessionStore as unknown as { generate(request: Request): void }).generate(request);
+              fieldsOf(request).anew = true;
+              response.json(request.session.id === id);
+            });
+          },
+          "/tell": tell,
+        },
+      );
+      await browser.get("/count");
+      expect(await browser.json("/anew")).toBe(false);
+      const told = (await browser.json("/tell")) as object;
+      expect(told).toMatchObject({ anew: true });
+      expect(told).not.toHaveProperty("count");
+    });
+
+    it("has, for the browser, the id that a handler gives the request", async () => {
+      const { browser } = await start(
+        {},
+        {
+          "/": (request, response) => {
+            request.sessionID = "given";
+            count(request, response);
+          },
+        },
+      );
+      expect((await browser.get("/")).cookies).toEqual([expect.stringMatching(/^connect\.sid=s%3Agiven\./)]);
+    });
+
+    it("is another one for a middleware with another name, under another path", async () => {
+      const admin = express();
+      admin.use(make({ name: "admin.sid" }));
+      admin.use(count);
+      const app = express();
+      app.use("/admin", admin);
+      app.use(make({ name: "site.sid" }));
+      app.use(count);
+      const browser = new Browser(await serve(app));
+      expect((await browser.get("/")).cookies).toEqual([expect.stringMatching(/^site\.sid=/)]);
+      expect((await browser.get("/admin")).cookies).toEqual([expect.stringMatching(/^admin\.sid=/)]);
+      expect(await browser.json("/admin")).toBe(2);
+    });
+
     it("is loaded from its Store by id, with its methods", async () => {
       const { browser } = await start(
         {},

@@ -298,6 +298,47 @@ describe("beyond it", () => {
     expect(await browser.json("/count")).toMatchObject({ n: 2 });
   });
 
+  it("S3: a session that is used after it was destroyed stays gone", async () => {
+    const { browser, keys } = await start({}, (app) =>
+      app.get("/use", async (req, res) => {
+        const ended = req.session;
+        await ended.destroy();
+        ended.n = 99;
+        await ended.save();
+        const reloaded = await ended.reload().catch((error: unknown) => (error as Error).message);
+        res.json(reloaded);
+      }),
+    );
+    await browser.get("/count");
+    expect(await browser.json("/use")).toBe("failed to load session");
+    expect(await keys()).toEqual([]);
+  });
+
+  it.each([{ n: 1 }, "text"])("refuses the answer if req.session was made %o, which is no session", async (value) => {
+    const { browser } = await start({}, (app) =>
+      app.get("/assign", (req, res) => {
+        Object.assign(req, { session: value });
+        res.send("x");
+      }),
+    );
+    await browser.get("/count");
+    expect(await browser.get("/assign")).toMatchObject({ status: 500, cookies: [] });
+    expect(await browser.json("/count")).toMatchObject({ n: 2 });
+  });
+
+  it("resave records each use at once, where otherwise a recent one is enough", async () => {
+    const lifeAfterUse = async (resave: boolean) => {
+      const { browser, keys } = await start({ resave, cookie: { maxAge: 60_000 } });
+      await browser.get("/count");
+      const [key = ""] = await keys();
+      await client.pexpire(key, 65_000); // used a second ago: not yet due
+      await browser.get("/tell");
+      return client.pttl(key);
+    };
+    expect(await lifeAfterUse(true)).toBeGreaterThan(65_000);
+    expect(await lifeAfterUse(false)).toBeLessThanOrEqual(65_000);
+  });
+
   it("a regenerated session exists though nothing was put into it, as in express-session", async () => {
     const { browser, keys } = await start({}, (app) =>
       app.get("/renew", (req, res, next) => {
