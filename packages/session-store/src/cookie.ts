@@ -56,11 +56,22 @@ export function resolveSecrets(secret: CipherKey | readonly CipherKey[] | undefi
 export function readCookie(request: CookieRequest, name: string, secrets: readonly CipherKey[]): string | undefined {
   const header = request.headers.cookie;
   // Nearly all requests to a public site come without one.
-  const sent = header?.includes(name) ? verify(parse(header)[name], secrets) : undefined;
+  const sent = header?.includes(name) ? verify(parse(header, { decode })[name], secrets) : undefined;
   if (sent !== undefined) return sent;
   // What cookie-parser has read, where something else has taken the header away.
   const signed = request.signedCookies?.[name];
   return typeof signed === "string" ? signed : verify(request.cookies?.[name], secrets);
+}
+
+/** As express-session reads it: a value may stand in quotes (RFC 6265, 4.1.1), and need not be decodable. */
+function decode(value: string): string {
+  const bare = value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value;
+  if (!bare.includes("%")) return bare;
+  try {
+    return decodeURIComponent(bare);
+  } catch {
+    return bare;
+  }
 }
 
 function verify(value: unknown, secrets: readonly CipherKey[]): string | undefined {
