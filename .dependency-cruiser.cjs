@@ -64,7 +64,7 @@ module.exports = {
     {
       name: "only-records-and-index-call-scripts",
       severity: "error",
-      from: { path: "^packages/session-store/src/", pathNot: inSessionStore("records|user-index") },
+      from: { path: "^packages/session-store/src/", pathNot: inSessionStore("records|user-index|memory-scripts") },
       to: { path: inSessionStore("scripts") },
     },
     {

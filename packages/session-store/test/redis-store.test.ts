@@ -4,7 +4,7 @@ import expressSession, { type Session, type SessionData, type Store } from "expr
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { RedisStore, type RedisStoreOptions } from "../src/index.ts";
 import { Browser, serve } from "./harness/app.ts";
-import { testClient, uniquePrefix, livingKeys } from "./harness/redis.ts";
+import { itOnRedis, livingKeys, testClient, uniquePrefix } from "./harness/redis.ts";
 
 const client = testClient();
 
@@ -145,7 +145,7 @@ describe("the Store interface", () => {
     expect(await client.exists(`${prefix.slice(0, -1)}*x`)).toBe(1);
   });
 
-  it("knows the prefix that ioredis adds", async () => {
+  itOnRedis("knows the prefix that ioredis adds", async () => {
     const added = uniquePrefix();
     const prefixing = client.duplicate({ keyPrefix: added });
     onTestFinished(() => prefixing.disconnect());
@@ -281,7 +281,8 @@ describe("what connect-redis 6.1.0 broke by merging", () => {
     const [session] = await store.all();
     const cookie = session?.cookie as unknown as { expires: string; originalMaxAge: number };
     expect(new Date(cookie.expires).getTime()).toBeGreaterThan(Date.now());
-    expect(cookie.originalMaxAge).toBe(60_000);
+    // express-session asks for the time twice when it makes a cookie, and may come out a millisecond short.
+    expect([59_999, 60_000]).toContain(cookie.originalMaxAge);
   });
 
   it("nothing of ours stands among the user's data", async () => {

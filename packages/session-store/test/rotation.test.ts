@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { SessionsOptions } from "../src/index.ts";
 import { failureOf, startEngine } from "./harness/engine.ts";
-import { intercept, livingKeys, testClient } from "./harness/redis.ts";
+import { intercept, itOnRedis, livingKeys, testClient } from "./harness/redis.ts";
 
 const client = testClient();
 const userOf = (fields: Readonly<Record<string, unknown>>) => fields.user as string | undefined;
@@ -155,7 +155,7 @@ describe("S3: a destroyed id", () => {
     expect(await client.pttl(key)).toBeLessThanOrEqual(61_000);
   });
 
-  it("whatever stands under its key, it ends", async () => {
+  itOnRedis("whatever stands under its key, it ends", async () => {
     const { sessions, prefix } = start({ ids: "plain" });
     await client.rpush(`${prefix}a`, "a list");
     await sessions.destroy("a");

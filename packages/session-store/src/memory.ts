@@ -1,0 +1,179 @@
+import { EventEmitter } from "node:events";
+import type { Redis } from "ioredis";
+import { equivalents } from "./memory-scripts.ts";
+import { MemoryServer, type Subscriber } from "./memory-server.ts";
+
+/** One connection to a server in memory: the commands of this package, and a few for tests to look with. */
+class MemoryClient extends EventEmitter implements Subscriber {
+  readonly options = {};
+  readonly #server: MemoryServer;
+  readonly #channels = new Set<string>();
+  status = "ready";
+
+  constructor(server: MemoryServer) {
+    super();
+    this.#server = server;
+    server.join(this);
+  }
+
+  async evalsha(sha1: string, keyCount: number, key: string, ...args: (string | number)[]): Promise<unknown> {
+    const equivalent = equivalents.get(sha1);
+    if (!equivalent || keyCount !== 1) throw new Error("memoryRedis() runs no scripts but those of this package.");
+    return equivalent(this.#server, key, args.map(String));
+  }
+
+  async get(key: string): Promise<string | null> {
+    return this.#server.text(key) ?? null;
+  }
+
+  async getBuffer(key: string): Promise<Buffer | null> {
+    const text = this.#server.text(key);
+    return text === undefined ? null : Buffer.from(text);
+  }
+
+  async getrange(key: string, from: number, to: number): Promise<string> {
+    return (this.#server.text(key) ?? "").slice(from, to + 1);
+  }
+
+  async strlen(key: string): Promise<number> {
+    return Buffer.byteLength(this.#server.text(key) ?? "");
+  }
+
+  async set(key: string, text: string, ...[unit, life]: [] | ["PX" | "EX", number]): Promise<"OK"> {
+    const lifeMs = life === undefined ? Infinity : life * (unit === "EX" ? 1_000 : 1);
+    this.#server.setText(key, text, lifeMs);
+    return "OK";
+  }
+
+  async del(...keys: string[]): Promise<number> {
+    return keys.filter((key) => this.#server.delete(key)).length;
+  }
+
+  async exists(...keys: string[]): Promise<number> {
+    return keys.filter((key) => this.#server.type(key) !== "none").length;
+  }
+
+  async type(key: string): Promise<string> {
+    return this.#server.type(key);
+  }
+
+  async pttl(key: string): Promise<number> {
+    return this.#server.remainingMs(key);
+  }
+
+  async pexpire(key: string, lifeMs: number): Promise<number> {
+    return Number(this.#server.expire(key, lifeMs));
+  }
+
+  async keys(pattern: string): Promise<string[]> {
+    const matching = asRegExp(pattern);
+    return this.#server.keys().filter((key) => matching.test(key));
+  }
+
+  /** All at once: a step's size is only a hint to Redis too. */
+  async scan(_cursor: string, _match: "MATCH", pattern: string): Promise<[string, string[]]> {
+    return ["0", await this.keys(pattern)];
+  }
+
+  async zadd(key: string, _greaterThan: "GT", score: number, member: string): Promise<number> {
+    const before = this.#server.sortedSet(key).get(member);
+    if (before === undefined || score > before) this.#server.setMember(key, member, score);
+    return before === undefined ? 1 : 0;
+  }
+
+  async zrem(key: string, member: string): Promise<number> {
+    return Number(this.#server.removeMember(key, member));
+  }
+
+  async zrange(key: string, _from: 0, _to: "-1", withScores?: "WITHSCORES"): Promise<string[]> {
+    return this.#sorted(key).flatMap(([member, score]) => (withScores ? [member, String(score)] : [member]));
+  }
+
+  async zrangebyscore(
+    key: string,
+    _min: "-inf",
+    max: number,
+    ...[, from, count]: ["LIMIT", number, number]
+  ): Promise<string[]> {
+    const members = this.#sorted(key).filter(([, score]) => score <= max);
+    return members.slice(from, from + count).map(([member]) => member);
+  }
+
+  async publish(channel: string, message: string): Promise<number> {
+    return this.#server.publish(channel, message);
+  }
+
+  async subscribe(channel: string): Promise<number> {
+    this.#channels.add(channel);
+    return this.#channels.size;
+  }
+
+  isSubscribed(channel: string): boolean {
+    return this.#channels.has(channel);
+  }
+
+  tell(channel: string, message: string): void {
+    this.emit("message", channel, message);
+  }
+
+  duplicate(): Redis {
+    return asRedis(new MemoryClient(this.#server));
+  }
+
+  disconnect(): void {
+    this.status = "end";
+    this.#channels.clear();
+    this.#server.leave(this);
+  }
+
+  #sorted(key: string): [string, number][] {
+    // Of one score, the first that came: Redis takes them by their bytes, but has no two sign-ins in one millisecond.
+    return [...this.#server.sortedSet(key)].sort(([, one], [, two]) => one - two);
+  }
+}
+
+/**
+ * A Redis of this process' memory, for unit tests: `session()`, `RedisStore` and `createSessions` run on it as they do on a
+ * real one, with nothing to start and nothing to wait for. Keys expire by the clock, so by a faked one too.
+ *
+ * ```ts
+ * const app = buildApp({ sessions: createSessions({ client: memoryRedis() }) });
+ * ```
+ *
+ * Engines on one `memoryRedis()`, or on its `duplicate()`s, share their sessions and hear each other's events, as servers
+ * do; what another call gives is another server, and another process has its own. After `disconnect()` it is away, for the
+ * test of an outage. It knows the commands of this package, and of the others `get`, `set`, `del`, `exists`, `type`,
+ * `strlen`, `keys`, `pttl`, `pexpire`, `zrange` and `publish`; the rest throw.
+ *
+ * @returns a client
+ */
+export function memoryRedis(): Redis {
+  return asRedis(new MemoryClient(new MemoryServer()));
+}
+
+/** What a missing method would be: any command of Redis, but no `then`, which would make it a promise. */
+const commandName = /^(?!then$)[a-z]+$/;
+
+function asRedis(client: MemoryClient): Redis {
+  const known = new Proxy(client, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name, target);
+      if (typeof value === "function") return value.bind(target) as unknown;
+      if (value !== undefined || typeof name === "symbol" || !commandName.test(name)) return value;
+      return () => {
+        throw new Error(`memoryRedis() knows no ${name}: it is for unit tests of sessions. Use a real Redis.`);
+      };
+    },
+  });
+  return known as unknown as Redis;
+}
+
+/** A pattern in which only `*` stands for something else than itself. */
+function asRegExp(pattern: string): RegExp {
+  const parts = pattern.match(/\\.|[^\\]/gs) ?? [];
+  return new RegExp(`^${parts.map((part) => (part === "*" ? ".*" : literal(part.at(-1) ?? ""))).join("")}$`, "s");
+}
+
+function literal(character: string): string {
+  return character.replace(/[\\^$.*+?()[\]{}|/]/, "\\$&");
+}
