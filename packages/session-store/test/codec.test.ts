@@ -1,5 +1,4 @@
 import expressSession from "express-session";
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Codec, CorruptRecord, fieldsOf } from "../src/codec.ts";
 
@@ -8,16 +7,6 @@ const cookie = { originalMaxAge: 60_000, expires: "2030-01-01T00:00:00.000Z", ht
 const meta = { v: 1, created: 1_700_000_000_000, writes: ["w-1"] } as const;
 
 describe("the record", () => {
-  it("gives back what was stored, for any JSON", () => {
-    const data = fc.dictionary(fc.string(), fc.jsonValue()).filter((any) => !JSON.stringify(any).includes("__"));
-    fc.assert(
-      fc.property(data, (any) => {
-        const stored = JSON.parse(JSON.stringify({ ...any, cookie })) as Record<string, unknown>;
-        expect(codec.decode(codec.encode(stored, meta))).toEqual({ fields: stored, meta });
-      }),
-    );
-  });
-
   it("keeps empty lists, empty objects and large numbers as they are", () => {
     const fields = { cookie, list: [], object: {}, large: 2 ** 53, fraction: 0.1, nothing: null };
     expect(codec.decode(codec.encode(fields, meta)).fields).toEqual(fields);
