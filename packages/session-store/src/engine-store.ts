@@ -151,13 +151,20 @@ function isSession(session: object): session is Session {
   return typeof (session as Partial<Session>).regenerate === "function";
 }
 
-/** A promise's outcome for a callback, once, where an exception it throws can't be taken for a failure of the work. */
+/**
+ * A promise's outcome for a callback, once, where an exception it throws can't be taken for a failure of the work. Who gives
+ * none may ask the promise, or nothing: express-session's `destroy()` does not look at it.
+ */
 export function deliver<T>(work: Promise<T>, callback: StoreCallback<T> | undefined): Promise<T> {
-  if (!callback) return work;
-  work.then(
-    (value) => process.nextTick(callback, null, value),
-    (error: unknown) => process.nextTick(callback, error),
+  const heard = work.then(
+    (value) => {
+      if (callback) process.nextTick(callback, null, value);
+      return value;
+    },
+    (error: unknown) => {
+      if (callback) process.nextTick(callback, error);
+      return undefined as T;
+    },
   );
-  // Whoever gave a callback does not look at the promise.
-  return work.catch(() => undefined as T);
+  return callback ? heard : work;
 }

@@ -88,6 +88,11 @@ export function session(options: SessionOptions & (SessionsOptions | SharedEngin
       next();
       return;
     }
+    if (request.httpVersionMajor > 1) {
+      // Neither Express nor express-session runs on Node's HTTP/2 responses, which keep what has been sent to themselves.
+      next(new Error("Lockstep sessions: HTTP/1 is needed; let a proxy speak HTTP/2 with the browsers."));
+      return;
+    }
     const cookieOptions = settings.cookieOptions(request);
     if (!isUnder(cookieOptions.path, request)) {
       next();
@@ -104,14 +109,15 @@ export function session(options: SessionOptions & (SessionsOptions | SharedEngin
       new ResponseGate(response, new RequestSession(arrival, loaded, shared));
       next();
     };
-    const giveUp = (error: unknown) => next(settings.goesOnWithout && isUnavailable(error) ? undefined : error);
+    const giveUp = (error: unknown) => next(settings.goesOnWithout && tellsOfOutage(error) ? undefined : error);
     if (cookieId === undefined) proceed(undefined);
     else sessions.load(cookieId).then(proceed, giveUp);
   };
 }
 
-function isUnavailable(error: unknown): boolean {
-  return error instanceof SessionStoreError && error.code === "UNAVAILABLE";
+/** A load may be the move of a record as well, and then its outcome unknown. */
+function tellsOfOutage(error: unknown): boolean {
+  return error instanceof SessionStoreError && ["UNAVAILABLE", "OUTCOME_UNKNOWN"].includes(error.code);
 }
 
 function cookieParserSecret(request: Request & { readonly secret?: CipherKey | undefined }): Secrets | undefined {

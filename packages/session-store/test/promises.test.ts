@@ -1,7 +1,7 @@
 import express, { type Request, type Response } from "express";
-import type { Session } from "express-session";
+import expressSession, { type Session } from "express-session";
 import { describe, expect, expectTypeOf, it, onTestFinished } from "vitest";
-import { session } from "../src/index.ts";
+import { RedisStore, session } from "../src/index.ts";
 import { Browser, serve } from "./harness/app.ts";
 import { intercept, testClient, uniquePrefix } from "./harness/redis.ts";
 
@@ -172,6 +172,24 @@ describe("a session's methods without a callback", () => {
     expect((await browser.get("/")).status).toBe(503);
     await settled();
     expect(rejections).toEqual([]);
+  });
+
+  it("may be ignored on stock express-session too, whose destroy does not look at what a Store gives", async () => {
+    const rejections = watchRejections();
+    let ended: Promise<unknown> = Promise.resolve();
+    const cut = intercept(client, () => (ended = Promise.reject(new Error("the line is cut"))), "destroy");
+    const store = new RedisStore({ client: cut, prefix: uniquePrefix() });
+    const app = express();
+    app.use(expressSession({ store, secret: "s", resave: false, saveUninitialized: false }));
+    app.get("/", (request, response) => {
+      void request.session.destroy();
+      response.send("x");
+    });
+    expect((await new Browser(await serve(app)).get("/")).status).toBe(200);
+    await expect(ended).rejects.toThrow("cut");
+    await settled();
+    expect(rejections).toEqual([]);
+    await expect(store.destroy("id")).rejects.toMatchObject({ code: "OUTCOME_UNKNOWN" });
   });
 
   it("have types for both, and those of express-session's callbacks stay", () => {
