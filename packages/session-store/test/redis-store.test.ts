@@ -285,6 +285,24 @@ describe("what connect-redis 6.1.0 broke by merging", () => {
     expect([59_999, 60_000]).toContain(cookie.originalMaxAge);
   });
 
+  it("who has read before another has written does not undo it: get and set are no race", async () => {
+    const { make, prefix } = stores();
+    await make().set("a", data({ cart: [], theme: "light" }));
+    const servers = Array.from({ length: 20 }, () => make());
+    const loaded = await Promise.all(servers.map((server) => server.get("a")));
+    const saves = servers.map(async (server, at) => {
+      const session = loaded[at] as unknown as { cart: string[] };
+      session.cart.push(`item ${at}`);
+      await server.set("a", Object.assign(session, { [`key${at}`]: at }) as unknown as SessionData);
+    });
+    await Promise.all(saves);
+    const stored = JSON.parse((await client.get(`${prefix}a`)) ?? "") as Record<string, unknown>;
+    const { __lockstep: _ours, cookie: _cookie, cart, theme, ...keys } = stored;
+    expect(keys).toEqual(Object.fromEntries(servers.map((_, at) => [`key${at}`, at])));
+    expect(new Set(cart as string[])).toEqual(new Set(servers.map((_, at) => `item ${at}`)));
+    expect({ theme, items: (cart as string[]).length }).toEqual({ theme: "light", items: 20 });
+  });
+
   it("nothing of ours stands among the user's data", async () => {
     const { store } = stores();
     const browser = new Browser(await stock(store));

@@ -1,4 +1,5 @@
 import { Agent, type Server, createServer } from "node:http";
+import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2";
 import { type AddressInfo, type Socket, connect } from "node:net";
 import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
@@ -375,13 +376,21 @@ describe("S4: connections", () => {
     expect(socket && Object.hasOwn(socket, "destroy")).toBe(false);
   });
 
+  it("that speak HTTP/2 are an error for the app at once", async () => {
+    const middleware = withoutExpress(session({ client, prefix: uniquePrefix(), secret: "s" }));
+    const server = createHttp2Server((request, response) => {
+      middleware(request, response, (error) => response.end(String(error)));
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const connection = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    expect(await text(connection.request())).toContain("HTTP/1 is needed");
+    connection.close();
+    await new Promise((resolve) => server.close(resolve));
+  });
+
   it("work without Express, 100 Continue included", async () => {
     const { held, arrived, open } = barrier(client);
-    const middleware = session({ client: held, prefix: uniquePrefix(), secret: "s" }) as unknown as (
-      request: object,
-      response: object,
-      next: () => void,
-    ) => void;
+    const middleware = withoutExpress(session({ client: held, prefix: uniquePrefix(), secret: "s" }));
     const server: Server = createServer().on("checkContinue", (request: Request, response: Response) => {
       middleware(request, response, () => {
         (request.session as unknown as { changed: boolean }).changed = true;
@@ -402,6 +411,11 @@ describe("S4: connections", () => {
     await new Promise((resolve) => server.close(resolve));
   });
 });
+
+/** The same middleware on what Node itself makes of a request. */
+function withoutExpress(middleware: RequestHandler) {
+  return middleware as unknown as (request: object, response: object, next: (error?: unknown) => void) => void;
+}
 
 function codeOf(action: () => unknown): unknown {
   try {
