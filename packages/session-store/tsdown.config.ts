@@ -2,7 +2,7 @@ import { defineConfig } from "tsdown";
 
 // redis-kit is compiled in, types included, so that the packed tarball installs alone.
 export default defineConfig({
-  entry: ["src/index.ts", "src/memory.ts", "src/session-sockets.ts"],
+  entry: ["src/index.ts", "src/memory.ts", "src/prometheus.ts", "src/session-sockets.ts"],
   platform: "node",
   fixedExtension: false,
   target: "node20",

@@ -16,7 +16,7 @@ export class Availability {
   #isAvailable = true;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(commands: Commands, events: Events) {
+  constructor(commands: Pick<Commands, "send">, events: Events) {
     this.commands = new CircuitBreaker(commands, {
       ...breaker,
       onChange: (state) => {

@@ -1,6 +1,7 @@
 import type { SessionData } from "express-session";
 import type { Serializer } from "./codec.ts";
 import { EngineStore, type OnUnavailable, type StoreCallback, deliver, goesOnWithout } from "./engine-store.ts";
+import type { SessionCounts } from "./events.ts";
 import type { SessionsOptions } from "./options.ts";
 import { Sessions } from "./sessions.ts";
 
@@ -53,6 +54,15 @@ export class RedisStore extends EngineStore {
 
   override touch(sid: string, session: SessionData, callback?: StoreCallback<void>): Promise<void> {
     return this.#disableTouch ? deliver(Promise.resolve(), callback) : super.touch(sid, session, callback);
+  }
+
+  /**
+   * How often each event has happened since this store was made.
+   *
+   * @returns a copy
+   */
+  counts(): SessionCounts {
+    return this.sessions.counts();
   }
 
   /**

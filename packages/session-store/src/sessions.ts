@@ -13,6 +13,7 @@ import { RecordHeads } from "./record-heads.ts";
 import { Records } from "./records.ts";
 import { SaveQueue } from "./save-queue.ts";
 import { Sweep } from "./sweep.ts";
+import { TimedCommands } from "./timed-commands.ts";
 import { type Base, TrackedSession } from "./tracked-session.ts";
 import { UserIndex } from "./user-index.ts";
 import { type DestroyForUserOptions, type UserSession, UserSessions } from "./user-sessions.ts";
@@ -58,7 +59,8 @@ export class Sessions {
     this.#options = resolveOptions(options);
     const { client, prefix, ids, migrateFrom, migrateTo, commandDeadlineMs } = this.#options;
     this.#events = new Events(this.#options.onEvent);
-    this.#availability = new Availability(new Commands(client, { deadlineMs: commandDeadlineMs }), this.#events);
+    const sent = new TimedCommands(new Commands(client, { deadlineMs: commandDeadlineMs }));
+    this.#availability = new Availability(sent, this.#events);
     const { commands } = this.#availability;
     this.#keys = createKeys(prefix, ids, migrateFrom ? "from" : migrateTo && "to");
     this.#records = new Records(this.#options, { commands, keys: this.#keys });
