@@ -1,4 +1,5 @@
-import type { RedisClient } from "./client.ts";
+import type { Redis } from "ioredis";
+import { type RedisClient, isCluster } from "./client.ts";
 import { withDeadline } from "./deadline.ts";
 import { CommandError } from "./errors.ts";
 
@@ -20,6 +21,7 @@ export class Commands {
   readonly #deadlineMs: number;
   #unanswered = 0;
   #probedAt = -Infinity;
+  #corked: Redis["stream"] | undefined;
 
   constructor(client: RedisClient, options: { deadlineMs: number }) {
     this.#client = client;
@@ -41,6 +43,7 @@ export class Commands {
     if (this.#unanswered >= maxUnanswered && !this.#mayProbe()) {
       throw new CommandError("not-sent", `Redis does not answer: ${what} was not sent.`);
     }
+    this.#together();
     try {
       const reply = await withDeadline(command(this.#client), {
         deadlineMs,
@@ -58,6 +61,18 @@ export class Commands {
     } catch (error) {
       throw error instanceof CommandError ? error : asCommandError(what, error);
     }
+  }
+
+  #together(): void {
+    if (this.#corked !== undefined || isCluster(this.#client)) return;
+    const { stream } = this.#client;
+    if (!stream) return;
+    this.#corked = stream;
+    stream.cork();
+    setImmediate(() => {
+      this.#corked = undefined;
+      stream.uncork();
+    });
   }
 
   #mayProbe(): boolean {
