@@ -62,6 +62,8 @@ const headPattern = new RegExp(
 /** Records to text and back. Pure. */
 export class Codec {
   readonly #serializer: Serializer;
+  /** The attributes that were last found fit to be sent: nearly all cookies of an app have the same. */
+  #sendable: SessionFields = {};
 
   constructor(serializer: Serializer) {
     this.#serializer = serializer;
@@ -70,14 +72,11 @@ export class Codec {
   /**
    * @param fields `cookie` may be an instance of express-session's Cookie
    * @throws TypeError where the serializer can't write it, or a key is named `__proto__`
+   * @throws {@link CorruptRecord} for a cookie with which it could not be read
    */
   encode(fields: SessionFields, meta: RecordMeta | undefined): string {
-    // A handler that uses our name is not heard: it would overwrite when the session was born.
-    const { cookie, [reserved]: _ours, ...rest } = fields;
-    const text = this.#serializer.stringify({ ...(meta && { [reserved]: meta }), cookie, ...rest });
-    const unsafe = isReserved(text) ? "a text that starts as one of ours" : this.#unsafety(text, fields);
-    if (unsafe) throw new TypeError(`A session can't be stored with ${unsafe}.`);
-    return text;
+    this.#checkCookie(fields.cookie as SessionFields);
+    return this.#checked(this.#stringify(fields, meta), fields);
   }
 
   /** @throws {@link CorruptRecord} */
@@ -87,7 +86,7 @@ export class Codec {
     const unsafe = this.#unsafety(text, parsed);
     if (unsafe) throw new CorruptRecord(unsafe);
     if (!isPlainObject(parsed.cookie)) throw new CorruptRecord("without a cookie");
-    checkCookie(parsed.cookie);
+    this.#checkCookie(parsed.cookie);
     const { [reserved]: meta, ...fields } = parsed;
     return { fields, meta: asMeta(meta) };
   }
@@ -118,9 +117,37 @@ export class Codec {
    */
   holds(text: string, stored: { meta: RecordMeta | undefined; expires: unknown }, fields: SessionFields): boolean {
     const cookie = { ...(fields.cookie as SessionFields), expires: stored.expires };
-    const same = this.encode({ ...fields, cookie }, stored.meta);
-    // Nearly always the text itself; another writer may have ordered or spaced it differently.
-    return same === text || isDeepStrictEqual(this.#serializer.parse(same), this.#serializer.parse(text));
+    const same = this.#stringify({ ...fields, cookie }, stored.meta);
+    if (same === text) return true;
+    // Written here, it would be the same text. Another writer may have ordered or spaced it differently.
+    if (stored.meta && this.#serializer === JSON) return false;
+    return isDeepStrictEqual(this.#serializer.parse(this.#checked(same, fields)), this.#serializer.parse(text));
+  }
+
+  #stringify(fields: SessionFields, meta: RecordMeta | undefined): string {
+    // A handler that uses our name is not heard: it would overwrite when the session was born.
+    const { cookie, [reserved]: _ours, ...rest } = fields;
+    return this.#serializer.stringify({ ...(meta && { [reserved]: meta }), cookie, ...rest });
+  }
+
+  /** @returns `text`, which is safe to be read back */
+  #checked(text: string, fields: SessionFields): string {
+    const unsafe = isReserved(text) ? "a text that starts as one of ours" : this.#unsafety(text, fields);
+    if (unsafe) throw new TypeError(`A session can't be stored with ${unsafe}.`);
+    return text;
+  }
+
+  /** A cookie that express-session could not take up, or could not send, would be an error at every request. */
+  #checkCookie({ originalMaxAge, maxAge, expires, ...attributes }: SessionFields): void {
+    if (!isTime(originalMaxAge) || !isTime(maxAge)) throw new CorruptRecord("with a cookie whose maxAge is no time");
+    if (!isDate(expires)) throw new CorruptRecord("with a cookie that can't be sent");
+    if (isSame(attributes, this.#sendable)) return;
+    try {
+      serialize("name", "value", attributes);
+    } catch (cause) {
+      throw new CorruptRecord("with a cookie that can't be sent", { cause });
+    }
+    this.#sendable = attributes;
   }
 
   #unsafety(text: string, value: unknown): string | undefined {
@@ -149,18 +176,17 @@ export function fieldsOf(session: object): SessionFields {
   return fields;
 }
 
-/** A cookie that express-session could not take up, or could not send, would be an error at every request. */
-function checkCookie(cookie: SessionFields): void {
-  const { originalMaxAge, maxAge, expires, ...attributes } = cookie;
-  const isTime = (value: unknown) =>
-    value == null || value === false || (typeof value === "number" && Math.abs(value) < 1e15);
-  if (!isTime(originalMaxAge) || !isTime(maxAge)) throw new CorruptRecord("with a cookie whose maxAge is no time");
-  try {
-    const date = expires == null || expires === false ? undefined : new Date(expires as string);
-    serialize("name", "value", { ...attributes, ...(date && { expires: date }) });
-  } catch (cause) {
-    throw new CorruptRecord("with a cookie that can't be sent", { cause });
-  }
+function isTime(value: unknown): boolean {
+  return value == null || value === false || (typeof value === "number" && Math.abs(value) < 1e15);
+}
+
+function isDate(value: unknown): boolean {
+  return value == null || value === false || !Number.isNaN(new Date(value as string).getTime());
+}
+
+function isSame(one: SessionFields, other: SessionFields): boolean {
+  const keys = Object.keys(one);
+  return keys.length === Object.keys(other).length && keys.every((key) => one[key] === other[key]);
 }
 
 function asMeta(meta: unknown): RecordMeta | undefined {

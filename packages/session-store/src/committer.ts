@@ -73,16 +73,18 @@ export class Committer {
 
   /** Commits a session whose turn it is: see `Sessions.commit`. `deadline`: on the monotonic clock, in ms. */
   async commit(tracked: TrackedSession, session: object, deadline: number): Promise<CommitOutcome> {
-    const given = this.#copy(session);
-    if (this.holds(tracked.base, given)) return "unchanged";
+    let fields = fieldsOf(session);
+    if (serializable(() => this.holds(tracked.base, fields))) return "unchanged";
     const conflicts: string[] = [];
     let { base } = tracked;
-    let fields = given;
+    let given: (() => SessionFields) | undefined;
     for (let attempt = 1; attempt <= maxAttempts; attempt += 1) {
       const withinMs = deadline - performance.now();
       if (withinMs <= 0) throw tooLate(attempt);
       const encoded = this.encode(fields, base);
       const { text, lifeMs, head } = encoded;
+      // The handler may go on changing its object: what it was is known by its text.
+      given ??= once(() => this.#readable(text).fields);
       const key = base?.key ?? this.#records.keyFor(tracked.id);
       if (lifeMs <= 0) {
         await this.#records.destroy(key, this.lifecycle("destroyed", key, { reason: "request" }));
@@ -105,7 +107,7 @@ export class Committer {
         const before = base && this.#headOf(base).meta?.user;
         tracked.base = { id: base?.id ?? tracked.id, key, raw, text, remainingMs: finite(lifeMs), seenAt, head };
         tracked.endsAt = absoluteEnd(head.meta.created, this.#options.absoluteMs);
-        if (fields !== given) this.#reveal(session, given, fields, conflicts);
+        if (attempt > 1 && fields !== given()) this.#reveal(session, given(), fields, conflicts);
         if (before !== head.meta.user) await this.#removeFromIndex(key, before);
         return "stored";
       }
@@ -119,11 +121,12 @@ export class Committer {
       if (writes.includes(head.meta.writes[0] ?? "")) {
         // The client sent it again after a lost connection; it had arrived, and perhaps others since.
         tracked.base = { ...current, remainingMs: finite(lifeMs), seenAt };
-        this.#reveal(session, given, decoded.fields, conflicts);
+        this.#reveal(session, given(), decoded.fields, conflicts);
         return "stored";
       }
       if (base && current.key === base.key && current.raw === base.raw)
         throw unreadable(new Error("Its text is not UTF-8."));
+      if (attempt === 1) fields = given();
       // Where it has only moved there is nothing to merge.
       if (current.text !== base?.text) {
         fields = this.#merge(this.#ancestor(tracked, base, writes), fields, decoded.fields, conflicts);
@@ -242,13 +245,13 @@ export class Committer {
     key: string,
     change: Change,
     withinMs: number,
-    { head, given }: { head: { meta: RecordMeta }; given: SessionFields },
+    { head, given }: { head: { meta: RecordMeta }; given: () => SessionFields },
   ) {
     try {
       return await this.#records.commit(key, change, withinMs);
     } catch (error) {
       if (error instanceof SessionStoreError && error.code === "OUTCOME_UNKNOWN") {
-        const lost = { write: head.meta.writes[0] ?? "", given };
+        const lost = { write: head.meta.writes[0] ?? "", given: given() };
         tracked.unconfirmed = [lost, ...tracked.unconfirmed].slice(0, maxRemembered);
       }
       throw error;
@@ -315,7 +318,7 @@ export class Committer {
       );
     }
     const { originalMaxAge, expires } = fields.cookie as SessionFields;
-    const idleMs = decideIdleMs(this.#options.idleMs, originalMaxAge, () => fields);
+    const idleMs = decideIdleMs(this.#options.idleMs, originalMaxAge, () => this.#readable(text).fields);
     const lifeMs = recordLifeMs(idleMs);
     return { text, lifeMs, head: { meta, expires: expires instanceof Date ? expires.toJSON() : expires } };
   }
@@ -351,6 +354,12 @@ export class Committer {
 
 function finite(lifeMs: number): number | undefined {
   return lifeMs === Infinity ? undefined : lifeMs;
+}
+
+/** What `make` gives, made when it is first asked for. */
+function once<T extends object>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => (made ??= make());
 }
 
 function tooLate(attempt: number): SessionStoreError {

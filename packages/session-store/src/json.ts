@@ -39,6 +39,14 @@ export function unsafety(json: string | undefined, value: unknown): string | und
 
 /** JSON spells the key in full or with a `\u` escape, and each level needs a bracket. */
 function maySpellUnsafety(json: string): boolean {
-  if (/__proto__|\\u/.test(json)) return true;
-  return json.length > maxDepth && (json.match(/[[{]/g)?.length ?? 0) > maxDepth;
+  if (json.includes("__proto__") || json.includes("\\u")) return true;
+  return countOf("[", json) + countOf("{", json) > maxDepth;
+}
+
+/** How often a character is in a text, up to where that means too often. */
+function countOf(character: string, text: string): number {
+  let count = 0;
+  for (let at = text.indexOf(character); at !== -1 && count <= maxDepth; at = text.indexOf(character, at + 1))
+    count += 1;
+  return count;
 }

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { escapeGlob } from "@lockstep/redis-kit";
 
 /** How session ids stand in Redis keys. */
@@ -44,7 +44,7 @@ const handlePattern = /^[\w-]{43}$/;
 
 /** The SHA-256 of an id, base64url. */
 export function handleOf(id: string): string {
-  return createHash("sha256").update(id).digest("base64url");
+  return hash("sha256", id, "base64url");
 }
 
 /**

@@ -222,14 +222,18 @@ export class Records {
 
 /** A command's failure in a session's terms, where it would have changed nothing. */
 export async function read<T>(command: () => Promise<T>): Promise<T> {
-  return command().catch((error: unknown) => {
+  try {
+    return await command();
+  } catch (error) {
     throw fromCommandError(error, "read");
-  });
+  }
 }
 
 /** A command's failure in a session's terms, where it may have changed something. */
 export async function write<T>(command: () => Promise<T>): Promise<T> {
-  return command().catch((error: unknown) => {
+  try {
+    return await command();
+  } catch (error) {
     throw fromCommandError(error, "write");
-  });
+  }
 }
