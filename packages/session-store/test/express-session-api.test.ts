@@ -223,23 +223,18 @@ describe.each(adapters)("%s", (_name, make) => {
   });
 
   describe("secret", () => {
-    it("verifies with each of a list, and may be bytes", async () => {
-      const secret = randomBytes(32);
-      const { browser } = await start({ secret: secret }, { "/": count });
-      expect([await browser.json("/"), await browser.json("/")]).toEqual([1, 2]);
-      const id = "chosen";
-      const listed = await start({ secret: ["new", "old"], genid: () => id }, { "/": count });
-      await listed.browser.get("/");
-      const signed = (by: string) => `connect.sid=${encodeURIComponent(`s:${sign(id, by)}`)}`;
-      for (const [by, counted] of [
-        ["new", 2],
-        ["old", 3],
-        ["neither", 1],
-      ] as const) {
-        listed.browser.cookie = signed(by);
-        if (by === "neither") expect((await listed.browser.get("/")).text).not.toBe("4");
-        else expect(await listed.browser.json("/")).toBe(counted);
-      }
+    it("signs with the first of a list and verifies with each; it may be bytes", async () => {
+      const bytes = await start({ secret: randomBytes(32) }, { "/": count });
+      expect([await bytes.browser.json("/"), await bytes.browser.json("/")]).toEqual([1, 2]);
+      const { browser } = await start({ secret: ["new", "old"], genid: (request) => request.url }, { "/": count });
+      const signedBy = (secret: string) => `connect.sid=${encodeURIComponent(`s:${sign("/born", secret)}`)}`;
+      await browser.get("/born");
+      expect(browser.cookie).toBe(signedBy("new"));
+      const counted = async (secret: string) => {
+        browser.cookie = signedBy(secret);
+        return browser.json("/other");
+      };
+      expect([await counted("new"), await counted("old"), await counted("neither")]).toEqual([2, 3, 1]);
     });
 
     it("is cookie-parser's where none is given, and without one requests fail", async () => {
