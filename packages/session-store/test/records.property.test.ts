@@ -89,13 +89,13 @@ async function start(scheme: Partial<SessionsOptions>, adapter: "session" | "Red
     }
   }
 
-  return { key, valid, use, expectKept, expectUsedOrKept };
+  return { id, key, valid, sessions, use, expectKept, expectUsedOrKept };
 }
 
 describe.each(Object.entries(schemes))("S11: a record that can't be used, %s", (name, scheme) => {
   it("is none where it is cut short, wherever", async () => {
     const { key, valid, expectKept } = await start(scheme);
-    const step = name === "plain ids" ? 1 : 5;
+    const step = name === "plain ids" ? 1 : 11;
     for (let length = 1; length < valid.length; length += step) {
       await client.set(key, valid.subarray(0, length), "PX", 60_000);
       await expectKept();
@@ -129,6 +129,32 @@ describe.each(Object.entries(schemes))("S11: a record that can't be used, %s", (
         if (!["", ">m"].includes(record.toString())) await expectUsedOrKept(record);
       }),
       { numRuns: 100 },
+    );
+  });
+
+  it("is not overwritten by who had read the session before", async () => {
+    const { id, key, valid, sessions } = await start(scheme);
+    const bytes = fc.oneof(
+      fc.uint8Array({ maxLength: 100 }).map((some) => Buffer.from(some)),
+      fc.constantFrom("", ">", ">m", ">r", "E1.", "{}", '{"cookie":{}}', "null").map((text) => Buffer.from(text)),
+      fc.nat(valid.length - 1).map((length) => valid.subarray(0, length)),
+    );
+    await fc.assert(
+      fc.asyncProperty(bytes, async (record) => {
+        await client.set(key, valid, "PX", 60_000);
+        const tracked = await sessions.load(id);
+        const fields = tracked && sessions.read(tracked);
+        if (!tracked || !fields) throw new Error("the session can't be read");
+        await client.set(key, record, "PX", 60_000);
+        const outcome = await sessions.commit(tracked, { ...fields, late: 1 }).catch((error: unknown) => error);
+        if (outcome === "stored") {
+          expectSession(record);
+          return;
+        }
+        if (outcome !== "gone") expect(outcome).toMatchObject({ name: "SessionStoreError", code: "INVALID_SESSION" });
+        expect(await client.getBuffer(key)).toEqual(record);
+      }),
+      { numRuns: 80 },
     );
   });
 
@@ -207,6 +233,11 @@ it("S11: stock express-session on RedisStore goes on without such a record too",
   await client.rpush(key, "a");
   await expectKept();
 });
+
+/** What was merged with must have been a session: JSON with a cookie. */
+function expectSession(record: Buffer): void {
+  expect(JSON.parse(record.toString())).toHaveProperty("cookie");
+}
 
 type Path = readonly string[];
 
