@@ -63,10 +63,14 @@ export class Commands {
     }
   }
 
+  /**
+   * Lets what is sent in this turn of the event loop leave in one write at its end: the system call costs more than all that
+   * we do for a command. Not in a Cluster, where each node has a socket of its own.
+   */
   #together(): void {
     if (this.#corked !== undefined || isCluster(this.#client)) return;
-    const { stream } = this.#client;
-    if (!stream) return;
+    const stream = this.#client.stream as Redis["stream"] | undefined;
+    if (stream === undefined) return; // not connected yet
     this.#corked = stream;
     stream.cork();
     setImmediate(() => {
