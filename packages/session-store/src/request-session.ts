@@ -1,6 +1,13 @@
 import type { Request, Response } from "express";
 import type { CookieOptions, Session } from "express-session";
-import { type CookieAttributes, type Secrets, clearedCookie, isSecure, sessionCookie } from "./cookie.ts";
+import {
+  type CookieAttributes,
+  type Secrets,
+  checkAttributes,
+  clearedCookie,
+  isSecure,
+  sessionCookie,
+} from "./cookie.ts";
 import { SessionStoreError } from "./errors.ts";
 import { type RequestSettings, type RequestStore, SessionCookie } from "./request-store.ts";
 import type { GateKeeper } from "./response-gate.ts";
@@ -33,6 +40,8 @@ export class RequestSession implements GateKeeper {
   readonly #settings: RequestSettings;
   readonly #loaded: TrackedSession | undefined;
   #isMaterialised = false;
+  #session: Request["session"] | undefined;
+  #sessionID: string | undefined;
 
   /** @param loaded the session that the cookie names, if it exists */
   constructor(arrival: Arrival, loaded: TrackedSession | undefined, { sessions, store, settings }: Shared) {
@@ -44,10 +53,32 @@ export class RequestSession implements GateKeeper {
     this.#settings = settings;
     // The types ask of `generate` that it takes less than Express' Request.
     this.#request.sessionStore = store as unknown as Request["sessionStore"];
-    this.#lazily("session");
-    this.#lazily("sessionID");
+    (this.#request as CarryingRequest)[own] = this;
+    Object.defineProperties(this.#request, lazyProperties);
     // While the request's path is still what the app's options are to see.
     if (!loaded && settings.dependsOnRequest) this.#materialise();
+  }
+
+  /** What `req.session` is. */
+  get session(): Request["session"] | undefined {
+    this.#materialise();
+    return this.#session;
+  }
+
+  set session(value) {
+    this.#materialise();
+    this.#session = value;
+  }
+
+  /** What `req.sessionID` is. */
+  get sessionID(): string | undefined {
+    this.#materialise();
+    return this.#sessionID;
+  }
+
+  set sessionID(value) {
+    this.#materialise();
+    this.#sessionID = value;
   }
 
   beforeHeaders(): Promise<() => void> | undefined {
@@ -101,7 +132,7 @@ export class RequestSession implements GateKeeper {
 
   async #leaveChanged(session: Session, tracker: TrackedSession, isNew: boolean): Promise<() => void> {
     // Before anything is stored: attributes that no cookie can have are an error.
-    this.#cookieFor(session, tracker);
+    checkAttributes(this.#settings.name, attributesOf(session.cookie));
     const outcome = await this.#sessions.commit(tracker, session);
     if (outcome === "unchanged") return (await this.#leaveUnchanged(session, tracker, isNew)) ?? nothing;
     return () => {
@@ -186,33 +217,9 @@ export class RequestSession implements GateKeeper {
     return cookies.some((cookie) => String(cookie).startsWith(`${this.#settings.name}=`));
   }
 
-  /** S5: a session that no handler looks at is never parsed, and a new one not made. */
-  #lazily(property: "session" | "sessionID"): void {
-    Object.defineProperty(this.#request, property, {
-      configurable: true,
-      enumerable: true,
-      get: () => {
-        this.#materialise();
-        return this.#request[property];
-      },
-      set: (value: unknown) => {
-        this.#materialise();
-        Object.defineProperty(this.#request, property, { value, configurable: true, enumerable: true, writable: true });
-      },
-    });
-  }
-
   #materialise(): void {
     if (this.#isMaterialised) return;
     this.#isMaterialised = true;
-    for (const property of ["session", "sessionID"]) {
-      Object.defineProperty(this.#request, property, {
-        value: undefined,
-        configurable: true,
-        enumerable: true,
-        writable: true,
-      });
-    }
     const fields = this.#loaded && this.#store.fieldsOf(this.#loaded);
     if (this.#loaded && fields) {
       this.#request.sessionID = this.#loaded.id;
@@ -221,6 +228,35 @@ export class RequestSession implements GateKeeper {
       this.#store.generate(this.#request);
     }
   }
+}
+
+/** Where a request keeps its RequestSession. */
+const own = Symbol("Lockstep session");
+
+type CarryingRequest = Request & { [own]: RequestSession };
+
+/**
+ * S5: a session that no handler looks at is never parsed, and a new one not made.
+ *
+ * All requests share these two accessors: with accessors of its own V8 would make each request a dictionary, slow to use
+ * for everybody after us.
+ */
+const lazyProperties = {
+  session: lazily("session"),
+  sessionID: lazily("sessionID"),
+};
+
+function lazily(property: "session" | "sessionID"): PropertyDescriptor & ThisType<CarryingRequest> {
+  return {
+    configurable: true,
+    enumerable: true,
+    get() {
+      return this[own][property];
+    },
+    set(value: never) {
+      this[own][property] = value;
+    },
+  };
 }
 
 const nothing = () => undefined;

@@ -105,7 +105,8 @@ export class ResponseGate {
     this.#state = "held";
     this.#response._header = "held";
     const endSocketHold = holdSocket(this.#response.req.socket);
-    const drain = holdDrain(this.#response);
+    // After an end nobody waits for a drain.
+    const drain = name === "end" ? () => undefined : holdDrain(this.#response);
     const reopen = () => {
       this.#response._header = null;
       this.#response.finished = false;
@@ -234,7 +235,10 @@ export class ResponseGate {
   #replaceMethods(methods: Methods): Methods {
     const response = this.#response as unknown as Methods;
     const { writeHead, flushHeaders, write, end } = response;
-    Object.assign(response, methods);
+    response.writeHead = methods.writeHead;
+    response.flushHeaders = methods.flushHeaders;
+    response.write = methods.write;
+    response.end = methods.end;
     return { writeHead, flushHeaders, write, end };
   }
 }
@@ -246,18 +250,16 @@ export class ResponseGate {
  * @returns ends that, and calls them if what was held has drained
  */
 function holdDrain(response: GatedResponse): (isDrained: boolean) => void {
-  const own = Object.getOwnPropertyDescriptor(response, "on");
-  const on = response.on.bind(response) as (event: string, listener: Listener) => unknown;
+  const { on } = response;
   const kept: Listener[] = [];
   const value = (event: string, listener: Listener) => {
-    if (event !== "drain") return on(event, listener);
+    if (event !== "drain") return on.call(response, event, listener);
     kept.push(listener);
     return EventEmitter.prototype.on.call(response, event, listener);
   };
-  Object.defineProperty(response, "on", { value, configurable: true, writable: true });
+  response.on = value as typeof on;
   return (isDrained) => {
-    if (own) Object.defineProperty(response, "on", own);
-    else Reflect.deleteProperty(response, "on");
+    response.on = on;
     if (isDrained) response.emit("drain");
     const waiting = kept.filter((listener) => response.rawListeners("drain").includes(listener));
     for (const listener of waiting) response.removeListener("drain", listener).on("drain", listener);

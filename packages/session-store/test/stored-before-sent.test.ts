@@ -1,6 +1,6 @@
 import { createReadStream } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import type { Socket } from "node:net";
+import { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -211,7 +211,7 @@ describe.each(Object.entries(mounts))("S4, %s", (where, mount) => {
 
     /** What is there when all is over. */
     const isOver = ({ socket, seen }: Exchange) =>
-      soon(() => seen.includes("close") && socket.destroyed && !Object.hasOwn(socket, "destroy")).toBe(true);
+      soon(() => seen.includes("close") && socket.destroyed && socket.destroy === Socket.prototype.destroy).toBe(true);
 
     async function expectTheSame(given: WholeAnswer, exchange: Exchange): Promise<void> {
       const unheld = await start();
