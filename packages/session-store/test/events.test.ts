@@ -1,6 +1,8 @@
+import { randomUUID } from "node:crypto";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { once } from "node:events";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { connect, connectCluster, startOwnCluster } from "../../redis-kit/test/harness/redis.ts";
 import { type LifecycleEvent, type MissedEvent, type SessionEvent, sessionChannel } from "../src/index.ts";
 import { failureOf, startEngine } from "./harness/engine.ts";
 import { cutListeners } from "./harness/listeners.ts";
@@ -72,6 +74,38 @@ describe("S9: events", () => {
     await sessions.subscribe((event) => told.push(event));
     await create("a", {});
     await vi.waitFor(() => expect(told).toMatchObject([{ type: "created" }]));
+  });
+
+  it("are heard with RESP3", async () => {
+    const modern = client.duplicate({ protocol: 3 });
+    onTestFinished(() => {
+      modern.disconnect();
+    });
+    const { sessions, create } = startEngine(modern);
+    const told: unknown[] = [];
+    await sessions.subscribe((event) => told.push(event));
+    await create("a", {});
+    await vi.waitFor(() => {
+      expect(told).toMatchObject([{ type: "created" }]);
+    });
+  });
+
+  it("are heard on a Cluster, also after the connection to the node that told them was cut", async () => {
+    const { port } = await startOwnCluster();
+    const cluster = connectCluster(port, "added:");
+    const { sessions, create } = startEngine(cluster);
+    const told: string[] = [];
+    await sessions.subscribe((event) => told.push(event.type));
+    await create("a", {});
+    await sessions.destroy("a");
+    await vi.waitFor(() => {
+      expect(told).toEqual(["created", "destroyed"]);
+    });
+    await connect(port).client("KILL", "TYPE", "PUBSUB");
+    await vi.waitFor(async () => {
+      await create(randomUUID(), {});
+      expect(told.length).toBeGreaterThan(2);
+    });
   });
 
   it("can't be subscribed to while Redis is away, and the listener is not told later", async () => {

@@ -1,4 +1,3 @@
-import type { Redis } from "ioredis";
 import { onTestFinished } from "vitest";
 import { type SessionEvent, type SessionsOptions, SessionStoreError, createSessions } from "../../src/index.ts";
 import { uniquePrefix } from "./redis.ts";
@@ -7,7 +6,7 @@ import { uniquePrefix } from "./redis.ts";
 export const cookie = { originalMaxAge: 60_000, expires: null, httpOnly: true, path: "/" };
 
 /** An engine of one server, and what a request would do with it. */
-export function startEngine(client: Redis, options: Partial<SessionsOptions> = {}) {
+export function startEngine(client: SessionsOptions["client"], options: Partial<SessionsOptions> = {}) {
   const prefix = options.prefix ?? uniquePrefix();
   const events: SessionEvent[] = [];
   const sessions = createSessions({ client, prefix, onEvent: (event) => events.push(event), ...options });
