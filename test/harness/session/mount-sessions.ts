@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { RedisStore, type Sessions, createSessions, session } from "@lockstep/session-store";
+import { RedisStore, type Sessions, type SessionsOptions, createSessions, session } from "@lockstep/session-store";
 import { RedisStore as ConnectRedis } from "connect-redis";
 import type { RequestHandler } from "express";
 import expressSession from "express-session";
@@ -16,7 +16,7 @@ interface Mounted {
 
 /** The session stack of a server, as its package's README sets it up. */
 export async function mountSessions(settings: ServerSettings, ports: RedisPorts): Promise<Mounted> {
-  const { stack, engine = {}, maxAgeMs, rolling = false } = settings;
+  const { stack, engine = {}, maxAgeMs, rolling = false, onUnavailable } = settings;
   const common = {
     name: sessionCookie,
     secret: sessionSecret,
@@ -26,16 +26,20 @@ export async function mountSessions(settings: ServerSettings, ports: RedisPorts)
     saveUninitialized: false,
   };
   if (stack === "middleware") {
-    const sessions = createSessions({ ...engine, client: await connect(ports) });
-    return { handler: session({ ...common, sessions }), sessions };
+    const sessions = createSessions({ ...engine, ...indexOf(settings), client: await connect(ports) });
+    return { handler: session({ ...common, sessions, onUnavailable }), sessions };
   }
   return { handler: expressSession({ ...common, store: await storeOf(settings, ports) }), sessions: undefined };
 }
 
-async function storeOf({ stack, engine = {} }: ServerSettings, ports: RedisPorts): Promise<expressSession.Store> {
+async function storeOf(settings: ServerSettings, ports: RedisPorts): Promise<expressSession.Store> {
+  const { stack, engine = {}, onUnavailable } = settings;
   const { idleMs, ...others } = engine;
   const ttl = typeof idleMs === "number" ? { ttl: idleMs / 1_000 } : {};
-  if (stack === "store") return new RedisStore({ ...others, ...ttl, client: await connect(ports) });
+  if (stack === "store") {
+    const client = await connect(ports);
+    return new RedisStore({ ...others, ...ttl, ...indexOf(settings), onUnavailable, client });
+  }
   const options = { ...ttl, ...(engine.prefix !== undefined && { prefix: engine.prefix }) };
   if (stack === "connect-redis") return new ConnectRedis({ ...options, client: await connect(ports) });
   // Only here, as it does not run on the Node of the other servers.
@@ -49,6 +53,10 @@ async function storeOf({ stack, engine = {} }: ServerSettings, ports: RedisPorts
   return new ConnectRedis10({ ...options, client });
 }
 
+function indexOf({ userField }: ServerSettings): Pick<SessionsOptions, "userOf"> {
+  return userField === undefined ? {} : { userOf: (fields) => fields[userField] as string | undefined };
+}
+
 /** Connected, as without its queue the client would refuse the first request's commands. */
 async function connect(ports: RedisPorts): Promise<Redis | Cluster> {
   const options = { enableOfflineQueue: false };
@@ -57,7 +65,7 @@ async function connect(ports: RedisPorts): Promise<Redis | Cluster> {
       ? new Redis(ports, { ...options, protocol: 2 })
       : new Cluster(
           ports.map((port) => ({ host: "127.0.0.1", port })),
-          { ...options, lazyConnect: false },
+          options,
         );
   client.on("error", ignore);
   await once(client, "ready");

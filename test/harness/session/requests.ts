@@ -1,3 +1,4 @@
+import type { DestroyForUserOptions } from "@lockstep/session-store";
 import { type Answer, Client, type HeldRequest } from "../client.ts";
 import type { Change, Fields } from "./session-server.ts";
 
@@ -36,4 +37,16 @@ export async function changeAtOnce(
   const held = await Promise.all(changes.map(({ url, change }) => heldChange(url, client, change)));
   for (const request of held) request.release();
   return Promise.all(held.map(({ answer }) => answer));
+}
+
+/** The handles of a user's sessions, as an administrator sees them. */
+export async function handlesOf(url: string, user: string): Promise<string[]> {
+  const { body } = await new Client().request("GET", `${url}/users/${user}/sessions`);
+  return (body as { handle: string }[]).map(({ handle }) => handle);
+}
+
+/** Ends sessions of a user, as an administrator does. @returns how many */
+export async function endAll(url: string, user: string, options: DestroyForUserOptions = {}): Promise<number> {
+  const answer = await new Client().request("POST", `${url}/users/${user}/sign-out`, { json: options });
+  return (answer.body as { ended: number }).ended;
 }

@@ -4,16 +4,19 @@ import type { SessionsOptions } from "@lockstep/session-store";
 type SessionStack = "connect-redis" | "connect-redis-10" | "store" | "middleware";
 
 /** What of the engine's options can be told to another process; the functions among them have their own setting. */
-type EngineSettings = Omit<SessionsOptions, "client" | "resolve" | "serializer" | "onEvent">;
+type EngineSettings = Omit<SessionsOptions, "client" | "resolve" | "serializer" | "userOf" | "onEvent">;
 
 /** How a server keeps its sessions. It travels as JSON. */
 export interface ServerSettings {
   readonly stack: SessionStack;
   /** Of connect-redis only `prefix` and `idleMs` are heard, in its own terms. */
   readonly engine?: EngineSettings;
+  /** The field that holds the user's id: sessions are indexed by it. */
+  readonly userField?: string;
   /** The cookie's `maxAge`; without it the cookie has none. */
   readonly maxAgeMs?: number;
   readonly rolling?: boolean;
+  readonly onUnavailable?: "reject" | "anonymous";
 }
 
 /** Where a server's Redis is: the ports of all nodes of a Cluster, or of one server. All on this machine. */

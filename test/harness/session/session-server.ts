@@ -1,6 +1,8 @@
 // One server of a test: a real process, with routes for all that a person's browser makes an app do with a session.
 import { createServer } from "node:http";
-import express, { type Request } from "express";
+import { type DestroyForUserOptions, type Sessions, rotateSession } from "@lockstep/session-store";
+import express, { type Request, type RequestHandler } from "express";
+import { CommandGate } from "./command-gate.ts";
 import { mountSessions } from "./mount-sessions.ts";
 import { type ProgramSettings, settingsVariable } from "./server-settings.ts";
 
@@ -19,7 +21,16 @@ export interface Change {
 
 const { port, redis, ...settings } = JSON.parse(process.env[settingsVariable] ?? "") as ProgramSettings;
 const { handler, sessions } = await mountSessions(settings, redis);
+const gate = new CommandGate();
 const app = express();
+
+app.post("/gate/:verb", async (req, res) => {
+  const { verb } = req.params;
+  if (verb === "close") gate.close();
+  if (verb === "open") gate.open();
+  res.json({ name: verb === "next" ? await gate.next() : undefined });
+});
+
 app.use(handler);
 app.use((req, res, next) => {
   // A client that asks whether to send its body is told so now: its session is loaded, and its handler waits for the body.
@@ -28,7 +39,14 @@ app.use((req, res, next) => {
 });
 app.use(express.json());
 
-app.post("/sign-in", async (req, res) => {
+/** Where the app goes on without sessions it can still answer, but nobody can sign in. */
+const needsSession: RequestHandler = (req, res, next) => {
+  const held: Partial<Pick<Request, "session">> = req;
+  if (held.session) next();
+  else res.status(503).json({});
+};
+
+app.post("/sign-in", needsSession, async (req, res) => {
   await settled((done) => req.session.regenerate(done));
   Object.assign(req.session, req.body as Fields);
   res.json(fieldsOf(req));
@@ -40,7 +58,7 @@ app.get("/session", (req, res) => {
 });
 
 app.post("/change", (req, res) => {
-  if (!("user" in req.session)) {
+  if (!("user" in fieldsOf(req))) {
     res.status(401).json({});
     return;
   }
@@ -48,9 +66,29 @@ app.post("/change", (req, res) => {
   res.json(fieldsOf(req));
 });
 
-app.post("/sign-out", async (req, res) => {
+app.post("/rotate", async (req, res) => {
+  const { graceMs, ...fields } = req.body as { graceMs?: number };
+  Object.assign(req.session, fields);
+  await rotateSession(req, { graceMs });
+  res.json(fieldsOf(req));
+});
+
+app.post("/sign-out", needsSession, async (req, res) => {
   await settled((done) => req.session.destroy(done));
   res.json({});
+});
+
+app.get("/users/:user/sessions", async (req, res) => {
+  res.json(await engine().listForUser(req.params.user));
+});
+
+app.post("/users/:user/sign-out", async (req, res) => {
+  res.json({ ended: await engine().destroyForUser(req.params.user, req.body as DestroyForUserOptions) });
+});
+
+app.post("/sign-out-elsewhere", async (req, res) => {
+  const { user } = req.session as unknown as { user: string };
+  res.json({ ended: await engine().destroyForUser(user, { except: req.sessionID }) });
 });
 
 app.get("/counts", (_req, res) => {
@@ -64,6 +102,11 @@ process.once("SIGTERM", () => {
   // The clients of the tests keep no connection open, so this ends with the last answer.
   server.close(() => process.exit());
 });
+
+function engine(): Sessions {
+  if (sessions === undefined) throw new Error("This stack has no engine to ask.");
+  return sessions;
+}
 
 function change(session: Fields, { set, setDates, add, append, remove }: Change): void {
   for (const [path, value] of Object.entries(set ?? {})) at(session, path, (parent, name) => (parent[name] = value));
