@@ -55,7 +55,7 @@ async function buildCopy(name: string, scope: string, mutation?: Mutation): Prom
  * @throws {Error} unless the mutation applies
  */
 export async function buildProgram(source: string, name: string, mutation?: Mutation): Promise<string> {
-  const directory = join(repository, ".lockstep/programs", name, mutation?.name ?? "unchanged");
+  const directory = join(repository, ".lockstep/programs", basename(source, ".ts"), mutation?.name ?? "unchanged");
   await rm(directory, { recursive: true, force: true });
   await buildCopy(name, join(directory, "node_modules/@lockstep"), mutation);
   await build({
