@@ -394,8 +394,8 @@ describe("S4: connections", () => {
     const server: Server = createServer().on("checkContinue", (request: Request, response: Response) => {
       middleware(request, response, () => {
         (request.session as unknown as { changed: boolean }).changed = true;
-        response.write("a");
         response.writeContinue();
+        response.write("a");
         response.end("b");
       });
     });
