@@ -41,4 +41,9 @@ export const exceptions = [
     adapters: ["session"],
     because: "S4: expects the handler's answer though its session can't be kept.",
   },
+  {
+    title: "session() req.session .cookie .* should forward errors setting cookie",
+    adapters: ["RedisStore"],
+    because: "S11: a cookie that can't be sent is not stored either, and the Store's error of that comes too.",
+  },
 ];
