@@ -111,7 +111,7 @@ describe.each(Object.entries(schemes))("S11: a record that can't be used, %s", (
         flipped[at] = (flipped[at] ?? 0) ^ (1 << bit);
         await expectUsedOrKept(flipped);
       }),
-      { numRuns: 200 },
+      { numRuns: 120 },
     );
   });
 
@@ -128,7 +128,7 @@ describe.each(Object.entries(schemes))("S11: a record that can't be used, %s", (
         // Nothing stands for a destroyed session, and ">m" alone for one that has arrived elsewhere.
         if (!["", ">m"].includes(record.toString())) await expectUsedOrKept(record);
       }),
-      { numRuns: 100 },
+      { numRuns: 80 },
     );
   });
 
@@ -180,7 +180,7 @@ describe.each(Object.entries(schemes))("S11: a record that can't be used, %s", (
     );
     await fc.assert(
       fc.asyncProperty(shape, (value) => expectUsedOrKept(JSON.stringify(value))),
-      { numRuns: 100 },
+      { numRuns: 80 },
     );
   });
 
@@ -195,7 +195,7 @@ describe.each(Object.entries(schemes))("S11: a record that can't be used, %s", (
       fc.asyncProperty(fc.constantFrom(...pathsIn(record)), odd, (path, value) =>
         expectUsedOrKept(JSON.stringify(replaced(record, path, value))),
       ),
-      { numRuns: 200 },
+      { numRuns: 120 },
     );
   });
 
