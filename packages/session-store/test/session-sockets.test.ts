@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import type { SessionsOptions } from "../src/index.ts";
+import type { Sessions, SessionsOptions } from "../src/index.ts";
 import { sessionCookie } from "../src/cookie.ts";
 import { type SessionSocketsOptions, type SocketCloseReason, sessionSockets } from "../src/session-sockets.ts";
 import { Browser } from "./harness/app.ts";
@@ -66,6 +66,23 @@ const isListening = (listeners: () => Promise<unknown>) =>
     expect(await listeners()).toBe(1);
   });
 
+/** @returns waits until this server's engine has heard such an event */
+async function heard(sessions: Sessions, type: string): Promise<() => Promise<void>> {
+  const told: string[] = [];
+  await sessions.subscribe((event) => told.push(event.type));
+  return () =>
+    vi.waitFor(() => {
+      expect(told).toContain(type);
+    });
+}
+
+/** The same client, whose duplicates are what `make` gives. */
+function withDuplicates(client: Redis, make: () => Redis): Redis {
+  return new Proxy(client, {
+    get: (target, name) => (name === "duplicate" ? make : Reflect.get(target, name, target)) as unknown,
+  });
+}
+
 describe.each(["ws", "socket.io"] as const)("S9: sockets by %s on one server, sessions on another", (name) => {
   const library = libraries[name];
   const start = async () => {
@@ -117,12 +134,35 @@ describe.each(["ws", "socket.io"] as const)("S9: sockets by %s on one server, se
 
 describe("S9: whatever happens to events, no socket outlives its session", () => {
   it("one that ends between its handshake and the opening closes", async () => {
-    const { elsewhere, sockets, authenticate } = await twoServers();
+    const { here, elsewhere, sockets, authenticate } = await twoServers();
+    const isTold = await heard(here.sessions, "destroyed");
     await elsewhere.create("a", {});
     const session = await authenticate("a");
     await elsewhere.sessions.destroy("a");
+    await isTold();
     const closed = new Promise((resolve) => sockets.bind(session, resolve));
     expect(await closed).toBe("gone");
+  });
+
+  it("one that ends before events can be heard closes when they can", async () => {
+    let hear: () => void = () => undefined;
+    const hearing = new Promise<void>((resolve) => (hear = resolve));
+    const { elsewhere, open } = await twoServers({ commandDeadlineMs: 10_000 }, (own) =>
+      withDuplicates(own, () => {
+        const duplicated = own.duplicate();
+        const subscribe = duplicated.subscribe.bind(duplicated);
+        return Object.assign(duplicated, { subscribe: (channel: string) => hearing.then(() => subscribe(channel)) });
+      }),
+    );
+    await elsewhere.create("a", {});
+    await elsewhere.create("b", {});
+    const [a, b] = [await open("a"), await open("b")];
+    await elsewhere.sessions.destroy("a");
+    hear();
+    await vi.waitFor(() => {
+      expect(a.closed).toEqual(["gone"]);
+    });
+    expect(b.closed).toEqual([]);
   });
 
   it("one that ends while the connection for events is cut closes when that is back", async () => {
@@ -140,16 +180,13 @@ describe("S9: whatever happens to events, no socket outlives its session", () =>
 
   it("without any events it closes after keepAliveMs at most, and at once when they can be had again", async () => {
     let isAway = true;
-    const { elsewhere, open, listeners } = await twoServers({ keepAliveMs: 100 }, (own) => {
-      const duplicate = () => {
+    const { elsewhere, open, listeners } = await twoServers({ keepAliveMs: 100 }, (own) =>
+      withDuplicates(own, () => {
         const duplicated = own.duplicate(isAway ? { port: 1 } : {});
         duplicated.on("error", () => undefined);
         return duplicated;
-      };
-      return new Proxy(own, {
-        get: (target, name) => (name === "duplicate" ? duplicate : Reflect.get(target, name, target)) as unknown,
-      });
-    });
+      }),
+    );
     await elsewhere.create("a", {});
     await elsewhere.create("b", {});
     const [a, b] = [await open("a"), await open("b")];
@@ -158,17 +195,17 @@ describe("S9: whatever happens to events, no socket outlives its session", () =>
     isAway = false;
     await isListening(listeners);
     await elsewhere.sessions.destroy("b");
-    await vi.waitFor(() => expect(b.closed).toEqual(["destroyed"]));
+    await vi.waitFor(() => expect(b.closed).toHaveLength(1));
   });
 
   it("one that ends as it is looked for under its new id closes", async () => {
-    let meanwhile = () => Promise.resolve();
-    const { elsewhere, open, rotate, listeners } = await twoServers({}, (own) =>
+    let onFound: () => Promise<void> = () => Promise.resolve();
+    const { here, elsewhere, open, rotate, listeners } = await twoServers({}, (own) =>
       intercept(
         own,
         async (send) => {
-          const reply = await send();
-          await meanwhile();
+          const reply = (await send()) as [string] | null;
+          if (reply && !reply[0].startsWith(">")) await onFound();
           return reply;
         },
         "load",
@@ -177,15 +214,16 @@ describe("S9: whatever happens to events, no socket outlives its session", () =>
     await elsewhere.create("a", { user: "ann" });
     await isListening(listeners);
     const { closed } = await open("a");
-    const told: unknown[] = [];
-    await elsewhere.sessions.subscribe((event) => told.push(event.type));
-    meanwhile = async () => {
-      meanwhile = () => Promise.resolve();
+    const isTold = await heard(here.sessions, "destroyed");
+    onFound = async () => {
+      onFound = () => Promise.resolve();
       await elsewhere.sessions.destroy("b");
-      await vi.waitFor(() => expect(told).toContain("destroyed"));
+      await isTold();
     };
     await rotate("a", "b", { graceMs: 60_000 });
-    await vi.waitFor(() => expect(closed).toHaveLength(1));
+    await vi.waitFor(() => {
+      expect(closed).toEqual(["gone"]);
+    });
   });
 
   it("the oldest of too many sessions takes its sockets with it", async () => {
