@@ -7,13 +7,17 @@
 -- KEYS[1]  the record
 -- ARGV[1]  the record's text as the writer knows it; empty: the session was born in this request
 -- ARGV[2]  the new text
--- ARGV[3]  its life in ms; 0: no expiry
+-- ARGV[3]  its life in ms; -1: no expiry
 -- ARGV[4]  the channel to tell, and
 -- ARGV[5]  what to tell it; empty: nothing
--- returns  "stored" | "gone" | { "conflict", the current text }
+-- returns  "stored" | "again": it was stored already | "gone" | { "conflict", the current text }
 
 local current = redis.call("GET", KEYS[1])
 
+-- No two texts are alike, so this is the same commit, which the client has sent again after a lost connection.
+if current == ARGV[2] then
+  return "again"
+end
 if current == "" or (ARGV[1] ~= "" and not current) then
   return "gone"
 end
@@ -21,7 +25,7 @@ if current and current ~= ARGV[1] then
   return { "conflict", current }
 end
 
-if ARGV[3] == "0" then
+if ARGV[3] == "-1" then
   redis.call("SET", KEYS[1], ARGV[2])
 else
   redis.call("SET", KEYS[1], ARGV[2], "PX", ARGV[3])

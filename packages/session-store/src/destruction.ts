@@ -1,5 +1,5 @@
 import type { Events, LifecycleEvent } from "./events.ts";
-import { isForward, readForward } from "./forward.ts";
+import { holdsRecord, isForward, readForward } from "./forward.ts";
 import type { Keys } from "./keys.ts";
 import type { RecordHeads } from "./record-heads.ts";
 import type { Records } from "./records.ts";
@@ -33,12 +33,15 @@ export class Destruction {
    */
   async end(key: string, why: Why, id?: string): Promise<boolean> {
     const event: LifecycleEvent = { type: "destroyed", handle: this.#keys.handleOf(key), ...why };
-    const raw = await this.#records.destroy(key, event);
-    if (!raw) return false;
-    if (isForward(raw)) {
-      const forward = id === undefined ? undefined : readForward(raw, id);
-      return forward?.kind === "rotated" ? this.endNamed(forward.id, why) : false;
+    let raw = await this.#records.destroy(key, event, { whole: id === undefined });
+    let hasEnded = false;
+    if (id !== undefined && raw && isForward(raw)) {
+      const forward = readForward(raw, id);
+      if (forward?.kind === "rotated") hasEnded = await this.endNamed(forward.id, why);
+      // Last: if what comes before fails, or its answer is lost, who tries again still finds the way.
+      raw = await this.#records.destroy(key, event, { whole: true });
     }
+    if (!raw || !holdsRecord(raw)) return hasEnded;
     this.#events.report(event);
     const user = this.#heads.userOf(raw, key);
     if (user !== undefined) await this.#index.remove({ user, key });

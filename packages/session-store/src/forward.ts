@@ -5,6 +5,7 @@ export const forwardMark = ">";
 
 const rotatedMark = `${forwardMark}r`;
 const movedMark = `${forwardMark}m`;
+const endMark = `${forwardMark}x`;
 
 /**
  * Where a session has gone on.
@@ -38,6 +39,24 @@ export function movedWith(record: string): string {
 /** Whether a record's raw text says that its session has gone on elsewhere. */
 export function isForward(raw: string): boolean {
   return raw.startsWith(forwardMark);
+}
+
+/**
+ * The text that an old record is replaced by when its session gets a new id to which the old one shall not lead. Unlike what a
+ * destroyed session leaves it is not like any other, so that a server whose answer was lost knows its own again.
+ */
+export function leadingNowhere(): string {
+  return endMark + randomBytes(9).toString("base64url");
+}
+
+/** Whether a raw text leads nowhere: to who finds it the session has gone. */
+export function isEnd(raw: string): boolean {
+  return raw.startsWith(endMark);
+}
+
+/** Whether a raw text holds a session: a record, or one that is moving and has not arrived. */
+export function holdsRecord(raw: string): boolean {
+  return raw.startsWith(movedMark) ? raw.length > movedMark.length : raw !== "" && !isForward(raw);
 }
 
 /** @returns `undefined` for a text that is no forward, or one that `id` can't read */

@@ -25,7 +25,8 @@ export type { ObservedCounts, OverwrittenLoss, RevivedLoss, SessionLoss } from "
 export type { SessionsOptions, UserLimit } from "./options.ts";
 export { RedisStore, type RedisStoreOptions } from "./redis-store.ts";
 export { rotateSession } from "./request-store.ts";
-export { type ListedSession, type RotatedSession, type Sessions, createSessions } from "./sessions.ts";
+export type { RotatedSession } from "./rotation.ts";
+export { type ListedSession, type Sessions, createSessions } from "./sessions.ts";
 export { type CommandTiming, commandChannel } from "./timed-commands.ts";
 export type { TrackedSession } from "./tracked-session.ts";
 export type { DestroyForUserOptions, UserSession } from "./user-sessions.ts";

@@ -16,11 +16,17 @@ export interface Keys {
   isHashed(key: string): boolean;
   /** What names a session to people: the SHA-256 of its id, in either scheme. It reads nothing. */
   handleOf(key: string): string;
-  /** What a record's key says of its session: its id with plain ids, its handle with hashed ones. */
-  nameOf(key: string): string | undefined;
-  /** A glob pattern that all records match. Others may match it too: ask {@link Keys.nameOf}. */
+  /** What a record is listed by: the session's id under a plain key, where ids are plain; else its handle. */
+  nameOf(key: string): string;
+  /** Whether it is the key of a record, where there may be one. */
+  isRecord(key: string): boolean;
+  /** A glob pattern that all records match. Others may match it too: ask {@link Keys.isRecord}. */
   readonly recordPattern: string;
-  /** What the index calls a user: of the user's own id only a hash is stored. */
+  /**
+   * What the index calls a user: of the user's own id only a hash is stored, which hides a long one, and not a small number.
+   *
+   * @throws TypeError for what names nobody
+   */
   user(id: string | number): string;
   /** A user's sessions: a sorted set of rows. */
   userIndex(user: string): string;
@@ -66,6 +72,9 @@ export function createKeys(prefix: string, scheme: IdScheme, other?: "from" | "t
     return present(other === "from" ? [elsewhere(id), record(id)] : [record(id), elsewhere(id)]);
   };
   const isHashed = (key: string) => key.startsWith(ownStart);
+  const handleOfKey = (key: string) =>
+    isHashed(key) ? key.slice(ownStart.length) : handleOf(key.slice(prefix.length));
+  const looksFor = new Set<IdScheme>(other === undefined ? [scheme] : ["hashed", "plain"]);
   return {
     record,
     places,
@@ -74,19 +83,29 @@ export function createKeys(prefix: string, scheme: IdScheme, other?: "from" | "t
       return [...places(idOrHandle), ...(isHandle ? [ownStart + idOrHandle] : [])];
     },
     isHashed,
-    handleOf: (key) => (isHashed(key) ? key.slice(ownStart.length) : handleOf(key.slice(prefix.length))),
-    nameOf(key) {
-      if (!key.startsWith(prefix)) return undefined;
-      if (scheme === "plain") return isHashed(key) ? undefined : key.slice(prefix.length);
-      const handle = key.slice(ownStart.length);
-      return isHashed(key) && handlePattern.test(handle) ? handle : undefined;
+    handleOf: handleOfKey,
+    nameOf: (key) => (isHashed(key) || scheme === "hashed" ? handleOfKey(key) : key.slice(prefix.length)),
+    isRecord(key) {
+      if (isHashed(key)) return looksFor.has("hashed") && handlePattern.test(key.slice(ownStart.length));
+      return looksFor.has("plain") && key.startsWith(prefix);
     },
-    recordPattern: `${escapeGlob(scheme === "hashed" ? ownStart : prefix)}*`,
-    user: (id) => handleOf(String(id)),
+    recordPattern: `${escapeGlob(looksFor.has("plain") ? prefix : ownStart)}*`,
+    user(id) {
+      const isName = typeof id === "number" ? Number.isFinite(id) : typeof id === "string" && id !== "";
+      // Two texts that UTF-8 makes alike would be one user.
+      if (!isName || hasLoneSurrogate(String(id))) {
+        throw new TypeError("Lockstep sessions: a user's id must be a number or a text that is not empty.");
+      }
+      return handleOf(String(id));
+    },
     userIndex: (user) => `${ownStart}user:${user}`,
     row: (key) => key.slice(prefix.length),
     recordOfRow: (row) => prefix + row,
     due: `${ownStart}due`,
     channel: `${ownStart}events`,
   };
+}
+
+function hasLoneSurrogate(text: string): boolean {
+  return /\p{Surrogate}/u.test(text);
 }

@@ -1,4 +1,4 @@
-import { forwardMark, isForward } from "./forward.ts";
+import { holdsRecord, isEnd, isForward } from "./forward.ts";
 import type { MemoryServer } from "./memory-server.ts";
 import { scripts } from "./scripts.ts";
 
@@ -12,6 +12,7 @@ export const equivalents: ReadonlyMap<string, Equivalent> = new Map<string, Equi
   [scripts.touch.sha1, touch],
   [scripts.destroy.sha1, destroy],
   [scripts.admit.sha1, admit],
+  [scripts.trim.sha1, trim],
 ]);
 
 function load(server: MemoryServer, key: string): [string, number] | null {
@@ -22,40 +23,45 @@ function load(server: MemoryServer, key: string): [string, number] | null {
 function commit(server: MemoryServer, key: string, args: readonly string[]): string | [string, string] {
   const [expected = "", text = "", lifeMs = "", channel = "", message = ""] = args;
   const current = server.text(key);
+  if (current === text) return "again";
   if (current === "" || (expected !== "" && current === undefined)) return "gone";
   if (current !== undefined && current !== expected) return ["conflict", current];
-  server.setText(key, text, unlessZero(lifeMs));
+  server.setText(key, text, lifeMs === "-1" ? Infinity : Number(lifeMs));
   if (message !== "") server.publish(channel, message);
   return "stored";
 }
 
 function touch(server: MemoryServer, key: string, [lifeMs = ""]: readonly string[]): string {
-  const start = server.text(key)?.[0];
-  if (start === undefined) return "gone";
-  if (start === forwardMark) return "moved";
+  const text = server.text(key) ?? "";
+  if (text === "" || isEnd(text)) return "gone";
+  if (isForward(text)) return "moved";
   const remainingMs = server.remainingMs(key);
-  if (remainingMs !== -1 && lifeMs !== "0" && Number(lifeMs) > remainingMs) server.expire(key, Number(lifeMs));
+  if (remainingMs !== -1 && Number(lifeMs) > remainingMs) server.expire(key, Number(lifeMs));
   return "touched";
 }
 
 function destroy(server: MemoryServer, key: string, args: readonly string[]): string | null {
-  const [tombstoneMs = "", channel = "", message = ""] = args;
-  const text = server.type(key) === "string" ? server.text(key) : undefined;
+  const [tombstoneMs = "", channel = "", message = "", what = ""] = args;
+  const text = server.type(key) === "string" ? (server.text(key) ?? "") : "";
+  if (isForward(text) && what === "record") return text;
   server.setText(key, "", Number(tombstoneMs));
-  if (text === undefined || text === "") return null;
-  if (!isForward(text)) server.publish(channel, message);
+  if (text === "") return null;
+  if (holdsRecord(text)) server.publish(channel, message);
   return text;
 }
 
 function admit(server: MemoryServer, index: string, [row = "", max = ""]: readonly string[]): string {
   const rows = server.sortedSet(index);
-  if (rows.has(row)) return "added";
-  if (rows.size >= unlessZero(max)) return "full";
-  server.setMember(index, row, Date.now());
+  if (!rows.has(row) && rows.size >= Number(max)) return "full";
+  // No two alike, as by the script's finer clock.
+  server.setMember(index, row, Math.max(Date.now() * 1_000, 1 + Math.max(0, ...rows.values())));
   return "added";
 }
 
-/** In the scripts' terms 0 is: without end. */
-function unlessZero(limit: string): number {
-  return limit === "0" ? Infinity : Number(limit);
+function trim(server: MemoryServer, index: string, [row = "", settledMs = ""]: readonly string[]): string {
+  const addedAt = server.sortedSet(index).get(row);
+  if (addedAt === undefined) return "none";
+  if (addedAt + Number(settledMs) * 1_000 > Date.now() * 1_000) return "young";
+  server.removeMember(index, row);
+  return "trimmed";
 }

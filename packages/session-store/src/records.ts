@@ -2,7 +2,7 @@ import { type CircuitBreaker, type RedisClient, keyPrefixOf, scanKeys } from "@l
 import { CorruptRecord } from "./codec.ts";
 import { SessionStoreError, fromCommandError } from "./errors.ts";
 import { type LifecycleEvent, messageOf } from "./events.ts";
-import { forwardMark, isForward, movedWith, readForward } from "./forward.ts";
+import { holdsRecord, isEnd, isForward, movedWith, readForward } from "./forward.ts";
 import { type Keyring, createKeyring } from "./keyring.ts";
 import type { Keys } from "./keys.ts";
 import { type ResolvedOptions, tombstoneMs } from "./options.ts";
@@ -19,9 +19,6 @@ import type { Base } from "./tracked-session.ts";
 
 /** How often a session may have gone on under another key since its id was given out. */
 const maxForwards = 5;
-
-/** How often a move is tried while others change the record; then it is used where it is. */
-const maxMoves = 5;
 
 /** What to store, and over what. */
 export interface Change {
@@ -68,7 +65,7 @@ export class Records {
     for (const { key, reply } of places) {
       if (!reply) continue;
       // S3: ended where it came from is ended.
-      if (reply.raw === "") return undefined;
+      if (reply.raw === "" || isEnd(reply.raw)) return undefined;
       if (isForward(reply.raw)) return this.#follow({ id, key, ...reply }, forwards);
       return this.#base({ id, key, seenAt, ...reply });
     }
@@ -110,20 +107,16 @@ export class Records {
   }
 
   /**
-   * Moves a record to the key of the present scheme. One commit decides it: whoever meets what it leaves behind ends the move.
+   * Moves a record to the key of the present scheme, if it is still what was seen. One commit decides it: whoever meets what
+   * that leaves behind ends the move.
    *
-   * @returns where it is now; `undefined`: it is gone
+   * @returns where the session is now, moved or not; `undefined`: it is gone
    * @throws CorruptRecord
    */
   async move(base: Base): Promise<Base | undefined> {
-    let now: Base | undefined = base;
-    for (let attempt = 0; attempt < maxMoves && now && this.isToMove(now); attempt += 1) {
-      const raw = movedWith(this.seal(now.text, this.keyFor(now.id)));
-      await this.commit(now.key, { expected: now.raw, raw, lifeMs: now.remainingMs ?? Infinity });
-      // Whatever became of it: changed, moved or ended by somebody else, it is found by the same way.
-      now = await this.load(now.id);
-    }
-    return now;
+    const raw = movedWith(this.seal(base.text, this.keyFor(base.id)));
+    await this.commit(base.key, { expected: base.raw, raw, lifeMs: base.remainingMs ?? Infinity });
+    return this.load(base.id);
   }
 
   /** Stores a record whatever is there. */
@@ -141,9 +134,9 @@ export class Records {
     return write(() => touchRecord(this.#commands, key, lifeMs));
   }
 
-  /** Ends a session. @returns the raw text that was there */
-  async destroy(key: string, event: LifecycleEvent): Promise<string | undefined> {
-    const how = { tombstoneMs: this.#tombstoneMs, told: this.#told(event) };
+  /** Ends a session; a forward only where `whole`. @returns the raw text that was there */
+  async destroy(key: string, event: LifecycleEvent, { whole }: { whole: boolean }): Promise<string | undefined> {
+    const how = { tombstoneMs: this.#tombstoneMs, told: this.#told(event), whole };
     return write(() => destroyRecord(this.#commands, key, how));
   }
 
@@ -171,7 +164,7 @@ export class Records {
   async *all(batchSize: number): AsyncGenerator<{ key: string; raw: string }[]> {
     for await (const keys of this.#scan(batchSize)) {
       const found = await Promise.all(keys.map(async (key) => ({ key, raw: (await this.peek(key))?.raw ?? "" })));
-      yield found.filter(({ raw }) => raw !== "" && !isForward(raw));
+      yield found.filter(({ raw }) => holdsRecord(raw) && !isForward(raw));
     }
   }
 
@@ -181,14 +174,14 @@ export class Records {
     for (;;) {
       const batch = await read(() => batches.next());
       if (batch.done === true) return;
-      yield batch.value.filter((key) => this.#keys.nameOf(key) !== undefined);
+      yield batch.value.filter((key) => this.#keys.isRecord(key));
     }
   }
 
   async #isLiving(key: string): Promise<boolean> {
-    const look = () => this.#commands.send("a look at a session", (client) => client.getrange(key, 0, 0));
-    const start = await read(() => unlessNoString(look()));
-    return start !== "" && start !== forwardMark;
+    // As much as tells a record that is moving from a forward.
+    const look = () => this.#commands.send("a look at a session", (client) => client.getrange(key, 0, 2));
+    return holdsRecord(await read(() => unlessNoString(look())));
   }
 
   /** Where a session has gone on, the move ended if whoever began it has not. @throws CorruptRecord */
@@ -200,15 +193,29 @@ export class Records {
     if (key === undefined || key === from.key) throw new CorruptRecord("moved to ids of the other scheme");
     if (forward.record !== undefined) {
       const lifeMs = from.remainingMs ?? Infinity;
-      await this.commit(key, { expected: undefined, raw: forward.record, lifeMs });
+      const arrival = await this.#arrive(key, forward.record, lifeMs);
       // What is on its way to the old place still finds the new one, as long as a destroyed session is remembered.
-      await this.commit(from.key, { expected: from.raw, raw: movedWith(""), lifeMs: this.#tombstoneMs });
+      const closing = { expected: from.raw, raw: movedWith(""), lifeMs: this.#tombstoneMs };
+      const closed = await this.commit(from.key, closing);
+      if (closed.outcome === "gone" && arrival.outcome === "stored" && arrival.isNew) {
+        // S3: it was destroyed since it was read, perhaps so long ago that nothing else remembers it.
+        await this.commit(key, { expected: forward.record, raw: "", lifeMs: this.#tombstoneMs });
+        return undefined;
+      }
     }
     const seenAt = performance.now();
     const reply = await this.peek(key);
-    if (!reply || reply.raw === "") return undefined;
+    if (!reply || reply.raw === "" || isEnd(reply.raw)) return undefined;
     if (isForward(reply.raw)) return this.#follow({ id: from.id, key, ...reply }, forwards - 1);
     return this.#base({ id: from.id, key, seenAt, ...reply });
+  }
+
+  /** Stores a moved record in its new place, over what an earlier move away from there has left. */
+  async #arrive(key: string, raw: string, lifeMs: number): Promise<CommitReply> {
+    const left = movedWith("");
+    const reply = await this.commit(key, { expected: undefined, raw, lifeMs });
+    if (reply.outcome !== "conflict" || reply.current !== left) return reply;
+    return this.commit(key, { expected: left, raw, lifeMs });
   }
 
   #base(found: { id: string; key: string; seenAt: number } & RecordReply): Base {

@@ -19,13 +19,22 @@ export class SaveQueue {
 
   /** Runs `save` when all earlier ones of `key` have settled. @throws {@link SessionStoreError} `UNAVAILABLE` when full */
   async run<T>(key: string, save: () => Promise<T>): Promise<T> {
-    const line = this.#lines.get(key) ?? { last: Promise.resolve(), length: 0 };
-    if (line.length >= maxWaiting) {
+    if ((this.#lines.get(key)?.length ?? 0) >= maxWaiting) {
       throw new SessionStoreError(
         "UNAVAILABLE",
         `More than ${maxWaiting} saves of one session are waiting; not stored.`,
       );
     }
+    return this.#append(key, save);
+  }
+
+  /** Runs the end of a session when all saves of it have settled, however many: nobody is to be kept signed in by them. */
+  async runLast(key: string, end: () => Promise<unknown>): Promise<void> {
+    await this.#append(key, end);
+  }
+
+  async #append<T>(key: string, save: () => Promise<T>): Promise<T> {
+    const line = this.#lines.get(key) ?? { last: Promise.resolve(), length: 0 };
     const result = line.last.then(save);
     // The next in line waits for the outcome; it is not its business whether that was a success.
     line.last = result.catch(() => undefined);

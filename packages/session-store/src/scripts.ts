@@ -10,6 +10,7 @@ export const scripts = {
   touch: script("touch"),
   destroy: script("destroy"),
   admit: script("admit"),
+  trim: script("trim"),
 };
 
 /** What a record holds, and how much longer. */
@@ -20,9 +21,9 @@ export interface RecordReply {
   readonly remainingMs: number | undefined;
 }
 
-/** What became of a commit. */
+/** What became of a commit; `isNew`: by this, and not by an earlier sending of it. */
 export type CommitReply =
-  | { readonly outcome: "stored" }
+  | { readonly outcome: "stored"; readonly isNew: boolean }
   | { readonly outcome: "gone" }
   | { readonly outcome: "conflict"; readonly current: string };
 
@@ -41,7 +42,8 @@ export async function loadRecord(commands: CircuitBreaker, key: string): Promise
   const reply = await unlessNoString(send((client) => runScript(client, scripts.load, [key], [])));
   if (reply === "no string") return unreadable;
   if (reply === null) return undefined;
-  const [raw, remainingMs] = reply as [string, number];
+  const [raw, life] = reply as [string, number | string];
+  const remainingMs = Number(life); // a client with ioredis' `stringNumbers` gives text
   // What is no UTF-8 has become this character, and would never compare as equal again. It may also stand there rightly.
   if (raw.includes("\uFFFD")) {
     const bytes = await unlessNoString(send((client) => client.getBuffer(key)));
@@ -70,11 +72,11 @@ export async function commitRecord(
   withinMs: number,
 ): Promise<CommitReply> {
   const { channel, message } = write.told;
-  const args = [write.expected ?? "", write.raw, finite(write.lifeMs), channel, message];
+  const args = [write.expected ?? "", write.raw, inMs(write.lifeMs), channel, message];
   const run = (client: RedisClient) => runScript(client, scripts.commit, [key], args);
   const reply = await commands.send("the commit of a session", run, withinMs);
   if (Array.isArray(reply)) return { outcome: "conflict", current: reply[1] as string };
-  return { outcome: reply as "stored" | "gone" };
+  return reply === "gone" ? { outcome: "gone" } : { outcome: "stored", isNew: reply === "stored" };
 }
 
 /** Lengthens a record's life to `lifeMs`, where there is one: `touch.lua`. `Infinity`: only asks whether it is there. */
@@ -83,33 +85,51 @@ export async function touchRecord(
   key: string,
   lifeMs: number,
 ): Promise<"touched" | "gone" | "moved"> {
-  const run = (client: RedisClient) => runScript(client, scripts.touch, [key], [finite(lifeMs)]);
+  const run = (client: RedisClient) => runScript(client, scripts.touch, [key], [inMs(lifeMs)]);
   return (await commands.send("the touch of a session", run)) as "touched" | "gone" | "moved";
 }
 
-/** Ends a session, and leaves an empty text for `tombstoneMs`: `destroy.lua`. @returns the raw text that was there */
+/**
+ * Ends a session, and leaves an empty text for `tombstoneMs`: `destroy.lua`.
+ *
+ * @param how `whole`: a forward ends too; else it stays
+ * @returns the raw text that was there
+ */
 export async function destroyRecord(
   commands: CircuitBreaker,
   key: string,
-  { tombstoneMs, told }: { tombstoneMs: number; told: Told },
+  { tombstoneMs, told, whole }: { tombstoneMs: number; told: Told; whole: boolean },
 ): Promise<string | undefined> {
-  const args = [Math.ceil(tombstoneMs), told.channel, told.message];
+  const args = [inMs(tombstoneMs), told.channel, told.message, whole ? "whole" : "record"];
   const run = (client: RedisClient) => runScript(client, scripts.destroy, [key], args);
   return ((await commands.send("the destruction of a session", run)) as string | null) ?? undefined;
 }
 
-/** Adds a row to a user's index: `admit.lua`. `max`: how many rows it may have; `Infinity`: any number. */
+/** Adds a row to a user's index: `admit.lua`. `max`: how many rows it may have. */
 export async function admitRow(
   commands: CircuitBreaker,
   index: string,
   { row, max }: { row: string; max: number },
   withinMs: number,
 ): Promise<"added" | "full"> {
-  const run = (client: RedisClient) => runScript(client, scripts.admit, [index], [row, finite(max)]);
+  const run = (client: RedisClient) => runScript(client, scripts.admit, [index], [row, max]);
   return (await commands.send("the indexing of a session", run, withinMs)) as "added" | "full";
 }
 
-/** Without end, in the scripts' terms. */
-function finite(limit: number): number {
-  return limit === Infinity ? 0 : limit;
+/** Takes a row out of a user's index, if it was added `settledMs` ago or earlier: `trim.lua`. */
+export async function trimRow(
+  commands: CircuitBreaker,
+  index: string,
+  { row, settledMs }: { row: string; settledMs: number },
+): Promise<"trimmed" | "young" | "none"> {
+  const run = (client: RedisClient) => runScript(client, scripts.trim, [index], [row, inMs(settledMs)]);
+  return (await commands.send("the trimming of an index", run)) as "trimmed" | "young" | "none";
+}
+
+/** The longest time that is told to Redis, in ms: 31,000 years, which is for ever. */
+const longestMs = 1e15;
+
+/** A time as Redis takes it, whole and above 0. Without end: -1, since what rounds to 0 must not become that. */
+function inMs(timeMs: number): number {
+  return timeMs > longestMs ? -1 : Math.max(1, Math.ceil(timeMs));
 }

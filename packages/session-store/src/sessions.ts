@@ -1,21 +1,25 @@
 import { Commands } from "@lockstep/redis-kit";
 import { Availability } from "./availability.ts";
 import { Codec, type SessionFields, fieldsOf } from "./codec.ts";
-import { type CommitOutcome, Committer } from "./committer.ts";
+import { type CommitOutcome, Committer, hasPassed } from "./committer.ts";
 import { Destruction } from "./destruction.ts";
+import { Encoder } from "./encoder.ts";
 import { SessionStoreError } from "./errors.ts";
 import { EventBus, type SessionListener } from "./event-bus.ts";
 import { Events, type SessionCounts } from "./events.ts";
 import { cookieExpires, recordLifeMs, touchIsDue } from "./expiry.ts";
 import { type Keys, createKeys, handleOf } from "./keys.ts";
-import { type ResolvedOptions, type SessionsOptions, resolveOptions } from "./options.ts";
+import { type ResolvedOptions, type SessionsOptions, resolveOptions, tombstoneMs } from "./options.ts";
+import { Rebase } from "./rebase.ts";
 import { RecordHeads } from "./record-heads.ts";
 import { Records } from "./records.ts";
+import { type RotatedSession, Rotation } from "./rotation.ts";
 import { SaveQueue } from "./save-queue.ts";
 import { Sweep } from "./sweep.ts";
 import { TimedCommands } from "./timed-commands.ts";
 import { type Base, TrackedSession } from "./tracked-session.ts";
 import { UserIndex } from "./user-index.ts";
+import { UserLimiter } from "./user-limit.ts";
 import { type DestroyForUserOptions, type UserSession, UserSessions } from "./user-sessions.ts";
 
 /** A session among others, as an administrator sees it. */
@@ -26,13 +30,8 @@ export interface ListedSession {
   readonly fields: SessionFields;
 }
 
-/** A session that has a new id. */
-export interface RotatedSession {
-  /** Its tracker. */
-  readonly tracked: TrackedSession;
-  /** Its fields, with what others had changed merged in. */
-  readonly fields: SessionFields;
-}
+/** How often a move is tried while others change the record; then it is used where it is. */
+const maxMoves = 5;
 
 /** The session engine. Both adapters, `session()` and `RedisStore`, are thin layers on it. */
 export class Sessions {
@@ -49,7 +48,10 @@ export class Sessions {
   readonly #availability: Availability;
   readonly #sweep: Sweep | undefined;
   readonly #queue = new SaveQueue();
+  readonly #encoder: Encoder;
   readonly #committer: Committer;
+  readonly #rotation: Rotation;
+  readonly #limiter: UserLimiter;
 
   /**
    * @param options see {@link SessionsOptions}
@@ -65,7 +67,7 @@ export class Sessions {
     this.#keys = createKeys(prefix, ids, migrateFrom ? "from" : migrateTo && "to");
     this.#records = new Records(this.#options, { commands, keys: this.#keys });
     this.#codec = new Codec(this.#options.serializer);
-    this.#index = new UserIndex(this.#options, { commands, keys: this.#keys });
+    this.#index = new UserIndex(this.#options, { commands, keys: this.#keys, events: this.#events });
     this.#bus = new EventBus(client, { channel: this.#records.channel, deadlineMs: commandDeadlineMs });
     const parts = {
       records: this.#records,
@@ -74,10 +76,15 @@ export class Sessions {
       index: this.#index,
       keys: this.#keys,
     };
-    this.#committer = new Committer(this.#options, parts);
     this.#heads = new RecordHeads(this.#options, parts);
     this.#destruction = new Destruction({ ...parts, heads: this.#heads });
+    this.#encoder = new Encoder(this.#options, parts);
+    const rebase = new Rebase(this.#options, { ...parts, encoder: this.#encoder });
+    const changing = { ...parts, encoder: this.#encoder, rebase, destruction: this.#destruction };
+    this.#committer = new Committer(changing);
+    this.#rotation = new Rotation(changing);
     this.#users = new UserSessions({ ...parts, heads: this.#heads, destruction: this.#destruction });
+    this.#limiter = new UserLimiter(this.#options, { ...parts, heads: this.#heads, users: this.#users });
     if (this.#options.userOf) {
       this.#sweep = new Sweep(this.#index, {
         everyMs: this.#options.sweepMs,
@@ -129,7 +136,7 @@ export class Sessions {
       if (!base) return undefined;
       const tracked = new TrackedSession(base.id, base);
       tracked.endsAt = this.#heads.endOf(base.text);
-      return tracked.endsAt !== undefined && tracked.endsAt <= Date.now() ? undefined : tracked;
+      return hasPassed(tracked.endsAt) ? undefined : tracked;
     } catch (error) {
       this.#heads.report(error);
       return undefined;
@@ -164,7 +171,7 @@ export class Sessions {
   isUnchanged(tracked: TrackedSession, session: object): boolean {
     if (!this.#queue.isIdle(tracked.id)) return false;
     try {
-      return this.#committer.holds(tracked.base, fieldsOf(session));
+      return this.#encoder.holds(tracked.base, fieldsOf(session));
     } catch {
       return false;
     }
@@ -177,7 +184,7 @@ export class Sessions {
    * @param tracked what {@link Sessions.load} gave
    */
   isOutdated({ base }: TrackedSession): boolean {
-    return base !== undefined && this.#heads.unlessCorrupt(() => this.#committer.isOutdated(base)) === true;
+    return base !== undefined && this.#heads.unlessCorrupt(() => this.#encoder.isOutdated(base)) === true;
   }
 
   /**
@@ -193,7 +200,9 @@ export class Sessions {
   async commit(tracked: TrackedSession, session: object): Promise<CommitOutcome> {
     const deadline = performance.now() + this.#options.commitDeadlineMs;
     try {
-      return await this.#queue.run(tracked.id, () => this.#commitWithinLimit(tracked, session, deadline));
+      const { maxRows } = this.#limiter;
+      const commit = () => this.#committer.commit(tracked, session, deadline, maxRows);
+      return await this.#limiter.keep(tracked, session, () => this.#queue.run(tracked.id, commit));
     } catch (error) {
       this.#events.report({ type: "commit-failed", error: error as Error });
       throw error;
@@ -210,6 +219,7 @@ export class Sessions {
   async touch(tracked: TrackedSession, options?: { readonly always: boolean }): Promise<"alive" | "gone" | "unknown"> {
     const { base } = tracked;
     if (!base) return "unknown";
+    if (hasPassed(tracked.endsAt)) return "gone";
     try {
       const idleMs = this.#heads.unlessCorrupt(() => this.#heads.idleMsOf(base.text));
       if (idleMs === undefined) return "unknown";
@@ -249,14 +259,15 @@ export class Sessions {
     options: { readonly newId: string; readonly graceMs?: number | undefined },
   ): Promise<RotatedSession | undefined> {
     const { newId, graceMs = 0 } = options;
+    if (!Number.isFinite(graceMs) || graceMs < 0) throw new TypeError("Lockstep sessions: graceMs must be 0 or more.");
     if (graceMs > 0 && (!this.#options.userOf || this.#options.ids === "plain")) {
       throw new TypeError("Lockstep sessions: graceMs needs userOf and hashed ids.");
     }
     const deadline = performance.now() + this.#options.commitDeadlineMs;
     try {
-      return await this.#queue.run(tracked.id, () =>
-        this.#committer.rotate(tracked, session, { newId, graceMs }, deadline),
-      );
+      const order = { newId, graceMs, tombstoneMs: tombstoneMs(this.#options), maxRows: this.#limiter.maxRows };
+      const rotate = () => this.#rotation.rotate(tracked, session, order, deadline);
+      return await this.#limiter.keep(tracked, session, () => this.#queue.run(tracked.id, rotate));
     } catch (error) {
       this.#events.report({ type: "commit-failed", error: error as Error });
       throw error;
@@ -273,9 +284,7 @@ export class Sessions {
    */
   async destroy(idOrHandle: string, options: { readonly by?: string | undefined } = {}): Promise<void> {
     const why = { reason: "request", ...(options.by !== undefined && { by: options.by }) } as const;
-    await this.#queue.run(idOrHandle, async () => {
-      await this.#destruction.endNamed(idOrHandle, why);
-    });
+    await this.#queue.runLast(idOrHandle, () => this.#destruction.endNamed(idOrHandle, why));
   }
 
   /**
@@ -341,14 +350,16 @@ export class Sessions {
    * @throws {@link SessionStoreError} any code but `CONFLICT`
    */
   async overwrite(id: string, session: object): Promise<void> {
-    const key = (await this.load(id))?.base?.key ?? this.#records.keyFor(id);
-    const { text, lifeMs, head } = this.#committer.encode(fieldsOf(session), undefined);
+    const base = (await this.load(id))?.base;
+    const key = base?.key ?? this.#records.keyFor(id);
+    const { text, lifeMs, endsAt, head } = this.#encoder.encode(fieldsOf(session), base);
     if (lifeMs <= 0) {
-      await this.#destruction.end(key, { reason: "request" }, id);
+      await this.#destruction.endNamed(id, { reason: "request" });
       return;
     }
     const { user } = head.meta;
-    if (user != null) await this.#index.add(user, key, { lifeMs, max: Infinity }, this.#options.commandDeadlineMs);
+    const row = { lifeMs, endsAt, max: Infinity };
+    if (user != null) await this.#index.add(user, key, row, this.#options.commandDeadlineMs);
     await this.#records.overwrite(key, text, lifeMs);
   }
 
@@ -361,7 +372,7 @@ export class Sessions {
    * @throws {@link SessionStoreError} `UNAVAILABLE`
    */
   async *names(batchSize: number): AsyncGenerator<string[]> {
-    for await (const keys of this.#records.keys(batchSize)) yield keys.map((key) => this.#nameOf(key));
+    for await (const keys of this.#records.keys(batchSize)) yield keys.map((key) => this.#keys.nameOf(key));
   }
 
   /**
@@ -375,7 +386,7 @@ export class Sessions {
     for await (const records of this.#records.all(batchSize)) {
       yield records.flatMap(({ key, raw }) => {
         const decoded = this.#heads.unlessCorrupt(() => this.#codec.decode(this.#records.open(raw, key)));
-        return decoded ? [{ name: this.#nameOf(key), fields: decoded.fields }] : [];
+        return decoded ? [{ name: this.#keys.nameOf(key), fields: decoded.fields }] : [];
       });
     }
   }
@@ -392,48 +403,30 @@ export class Sessions {
     }
   }
 
-  /** Commits, and keeps the user to `maxPerUser`. */
-  async #commitWithinLimit(tracked: TrackedSession, session: object, deadline: number): Promise<CommitOutcome> {
-    const { maxPerUser } = this.#options;
-    if (!maxPerUser) return this.#committer.commit(tracked, session, deadline);
-    const user = this.#index.userOf(fieldsOf(session));
-    const before = tracked.base && this.#heads.userOf(tracked.base.raw, tracked.base.key);
-    try {
-      const outcome = await this.#committer.commit(tracked, session, deadline);
-      const isNew = outcome === "stored" && user != null && user !== before;
-      if (isNew && maxPerUser.beyond === "oldest") await this.#endOldest(user, maxPerUser.sessions);
-      return outcome;
-    } catch (error) {
-      const isFull = error instanceof SessionStoreError && error.code === "TOO_MANY_SESSIONS";
-      // The index may hold some that have ended; looking takes them away.
-      if (!isFull || user == null || (await this.#users.living(user)).length >= maxPerUser.sessions) throw error;
-      return this.#committer.commit(tracked, session, deadline);
-    }
-  }
-
-  /** The session is stored, so a failure here is not its: the next sign-in ends what is left. */
-  async #endOldest(user: string, allowed: number): Promise<void> {
-    await this.#users.endOldest(user, allowed).catch((error: unknown) => {
-      this.#events.report({ type: "index-failed", error: error as Error });
-    });
-  }
-
   /** Moves a session to the key of the present scheme. */
   async #move(base: Base): Promise<Base | undefined> {
-    const user = this.#heads.userOf(base.raw, base.key);
-    const key = this.#records.keyFor(base.id);
-    if (user != null) {
-      const lifeMs = base.remainingMs ?? Infinity;
-      await this.#index.add(user, key, { lifeMs, max: Infinity }, this.#options.commandDeadlineMs);
+    let now: Base | undefined = base;
+    try {
+      for (let attempt = 0; attempt < maxMoves && now && this.#records.isToMove(now); attempt += 1) {
+        now = await this.#moveOnce(now);
+      }
+    } catch (error) {
+      // A Redis that is full serves reads: it is used where it is.
+      if (!(error instanceof SessionStoreError) || error.code !== "UNAVAILABLE") throw error;
     }
-    const moved = await this.#records.move(base);
-    if (user != null && moved?.key === key) await this.#index.remove({ user, key: base.key });
-    return moved;
+    return now;
   }
 
-  /** A record's name among all: its id with plain ids, its handle with hashed ones. */
-  #nameOf(key: string): string {
-    return this.#keys.nameOf(key) ?? this.#keys.handleOf(key);
+  async #moveOnce(base: Base): Promise<Base | undefined> {
+    const user = this.#heads.userOf(base.raw, base.key);
+    const key = this.#records.keyFor(base.id);
+    if (user !== undefined) {
+      const row = { lifeMs: base.remainingMs ?? Infinity, endsAt: this.#heads.endOf(base.text), max: Infinity };
+      await this.#index.add(user, key, row, this.#options.commandDeadlineMs);
+    }
+    const moved = await this.#records.move(base);
+    if (user !== undefined && moved?.key === key) await this.#index.retire({ user, key: base.key });
+    return moved;
   }
 }
 

@@ -1,8 +1,8 @@
-import type { DueRow, UserIndex } from "./user-index.ts";
+import type { Row, UserIndex } from "./user-index.ts";
 
 /** How many rows are looked at at a time, and how often in one sweep: a backlog is left to the next. */
 const batch = 100;
-const maxBatches = 100;
+const maxBatches = 1_000;
 
 /**
  * Looks now and then for indexed sessions that have expired: Redis' own expiry tells nobody for certain, and its keyspace
@@ -12,14 +12,15 @@ const maxBatches = 100;
  */
 export class Sweep {
   readonly #index: UserIndex;
-  readonly #lookAt: (row: DueRow) => Promise<void>;
+  readonly #lookAt: (row: Row) => Promise<void>;
   readonly #onError: (error: Error) => void;
   readonly #timer: NodeJS.Timeout;
   #isRunning = false;
+  #isStopped = false;
 
   constructor(
     index: UserIndex,
-    options: { everyMs: number; lookAt: (row: DueRow) => Promise<void>; onError: (error: Error) => void },
+    options: { everyMs: number; lookAt: (row: Row) => Promise<void>; onError: (error: Error) => void },
   ) {
     this.#index = index;
     this.#lookAt = options.lookAt;
@@ -29,6 +30,7 @@ export class Sweep {
   }
 
   stop(): void {
+    this.#isStopped = true;
     clearInterval(this.#timer);
   }
 
@@ -36,7 +38,7 @@ export class Sweep {
     if (this.#isRunning) return;
     this.#isRunning = true;
     try {
-      for (let count = 0; count < maxBatches; count += 1) {
+      for (let count = 0; count < maxBatches && !this.#isStopped; count += 1) {
         const rows = await this.#index.due(batch);
         await Promise.all(rows.map((row) => this.#lookAt(row)));
         if (rows.length < batch) return;

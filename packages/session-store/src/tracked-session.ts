@@ -28,15 +28,28 @@ export class TrackedSession {
   readonly id: string;
   /** @internal */
   base: Base | undefined;
+  /** @internal The record that the request's cookie led to. */
+  readonly arrivedAs: Base | undefined;
   /** @internal When the absolute limit ends it, ms on the wall clock. */
   endsAt: number | undefined;
-  /** @internal Commits that were sent and not confirmed: their names, and the fields they were given before any merge. */
+  /**
+   * @internal Commits sent since the base was seen, and not confirmed: their names, and the fields they were given before any
+   * merge.
+   */
   unconfirmed: readonly { readonly write: string; readonly given: SessionFields }[] = [];
 
   /** @internal */
   constructor(id: string, base?: Base) {
     this.id = id;
     this.base = base;
+    this.arrivedAs = base;
+  }
+
+  /** @internal Takes note of what is stored now. `base.remainingMs`: `Infinity` for no expiry. */
+  stored(base: Base & { readonly remainingMs: number }, endsAt: number | undefined): void {
+    this.base = { ...base, remainingMs: base.remainingMs === Infinity ? undefined : base.remainingMs };
+    this.endsAt = endsAt;
+    this.unconfirmed = [];
   }
 
   /** Whether it was ever seen in Redis: loaded, or stored by this request. */

@@ -1,22 +1,19 @@
-import type { CircuitBreaker } from "@lockstep/redis-kit";
+import type { CircuitBreaker, RedisClient } from "@lockstep/redis-kit";
 import type { SessionFields } from "./codec.ts";
 import { SessionStoreError } from "./errors.ts";
+import type { Events } from "./events.ts";
 import type { Keys } from "./keys.ts";
 import { type ResolvedOptions, tombstoneMs } from "./options.ts";
 import { read, write } from "./records.ts";
-import { admitRow } from "./scripts.ts";
+import { admitRow, trimRow } from "./scripts.ts";
 
-/** A session in the index of its user. */
+/** How many sessions one user may have in any case, so that listing and ending them stays bounded. */
+const maxRows = 10_000;
+
+/** A session in the index of its user; its record is there or not: the index is a superset of the living. */
 export interface Row {
-  /** The key of its record, there or not: the index is a superset of the living. */
-  readonly key: string;
-  /** When it was added, by Redis' clock, in ms. */
-  readonly addedAt: number;
-}
-
-/** A row whose session may have ended. */
-export interface DueRow {
   readonly user: string;
+  /** The key of its record. */
   readonly key: string;
 }
 
@@ -30,44 +27,75 @@ export class UserIndex {
   readonly #options: ResolvedOptions;
   readonly #commands: CircuitBreaker;
   readonly #keys: Keys;
+  readonly #events: Events;
 
-  constructor(options: ResolvedOptions, { commands, keys }: { commands: CircuitBreaker; keys: Keys }) {
+  /** After so long the commit that a row was added for has arrived or never will, in ms. */
+  readonly settledMs: number;
+
+  constructor(options: ResolvedOptions, parts: { commands: CircuitBreaker; keys: Keys; events: Events }) {
     this.#options = options;
-    this.#commands = commands;
-    this.#keys = keys;
+    this.settledMs = tombstoneMs(options);
+    this.#commands = parts.commands;
+    this.#keys = parts.keys;
+    this.#events = parts.events;
   }
 
-  /** What the index calls the user of these fields; `null`: nobody's; `undefined`: no index is kept. */
+  /**
+   * What the index calls the user of these fields; `null`: nobody's; `undefined`: no index is kept.
+   *
+   * @throws {@link SessionStoreError} `INVALID_SESSION` if `userOf` gives what names nobody
+   */
   userOf(fields: SessionFields): string | null | undefined {
     if (!this.#options.userOf) return undefined;
     const user = this.#options.userOf(fields);
-    return user == null ? null : this.#keys.user(user);
+    if (user == null) return null;
+    try {
+      return this.#keys.user(user);
+    } catch (cause) {
+      throw new SessionStoreError("INVALID_SESSION", "userOf gave no user's id; nothing was stored.", { cause });
+    }
   }
 
   /**
    * Adds a session whose record is about to be stored.
    *
-   * @param lifeMs how long that will live at least; `Infinity`: for ever
-   * @param max how many rows there may be
+   * @param row `lifeMs`: how long that will live at least, `Infinity` for ever; `endsAt`: when the absolute limit ends it;
+   * `max`: how many rows there may be
    * @throws {@link SessionStoreError} `TOO_MANY_SESSIONS`
    */
   async add(
     user: string,
     key: string,
-    { lifeMs, max }: { lifeMs: number; max: number },
+    row: { lifeMs: number; endsAt?: number | undefined; max: number },
     withinMs: number,
   ): Promise<void> {
-    const row = this.#keys.row(key);
-    // First, so that a row is found by the sweep whatever happens next.
-    if (lifeMs !== Infinity) await this.expect({ user, key }, Date.now() + lifeMs);
-    const admit = () => write(() => admitRow(this.#commands, this.#keys.userIndex(user), { row, max }, withinMs));
+    const end = Math.min(Date.now() + row.lifeMs, row.endsAt ?? Infinity);
+    // First, so that the sweep finds the row whatever happens next. What lives for ever it need not find.
+    if (end !== Infinity) await this.expect({ user, key }, end, withinMs);
+    const limit = { row: this.#keys.row(key), max: Math.min(row.max, maxRows) };
+    const admit = () => write(() => admitRow(this.#commands, this.#keys.userIndex(user), limit, withinMs));
     if ((await admit()) === "full") {
+      await this.settle({ user, key });
       throw new SessionStoreError("TOO_MANY_SESSIONS", "The user has as many sessions as are allowed; not stored.");
     }
   }
 
+  /** As {@link UserIndex.remove}. The index may hold more than lives, so a failure is told and left to the sweep. */
+  async delist(row: Row): Promise<void> {
+    await this.remove(row).catch((error: unknown) => {
+      this.#events.report({ type: "index-failed", error: error as Error });
+    });
+  }
+
+  /** As {@link UserIndex.trim}, for a session that has become another's. A failure is told and left to the sweep. */
+  async retire(row: Row): Promise<void> {
+    await this.trim(row).catch((error: unknown) => {
+      this.#events.report({ type: "index-failed", error: error as Error });
+    });
+  }
+
   /** Takes away a session whose record has gone. @returns whether nobody else has */
-  async remove({ user, key }: DueRow): Promise<boolean> {
+  async remove({ user, key }: Row): Promise<boolean> {
     const row = this.#keys.row(key);
     await write(() =>
       this.#commands.send("the trimming of an index", (client) => client.zrem(this.#keys.userIndex(user), row)),
@@ -75,8 +103,21 @@ export class UserIndex {
     return this.settle({ user, key });
   }
 
+  /**
+   * Takes away a row that names nothing of this user's, unless it is so young that the commit it was added for may be on its way.
+   *
+   * @returns whether it is gone, and was taken by this
+   */
+  async trim(due: Row): Promise<{ isGone: boolean; isMine: boolean }> {
+    const row = this.#keys.row(due.key);
+    const old = { row, settledMs: this.settledMs };
+    const outcome = await write(() => trimRow(this.#commands, this.#keys.userIndex(due.user), old));
+    if (outcome === "young") return { isGone: false, isMine: false };
+    return { isGone: true, isMine: await this.settle(due) };
+  }
+
   /** Forgets when a session was to end. @returns whether nobody else has */
-  async settle(row: DueRow): Promise<boolean> {
+  async settle(row: Row): Promise<boolean> {
     const removed = await write(() =>
       this.#commands.send("the trimming of an index", (client) => client.zrem(this.#keys.due, this.#due(row))),
     );
@@ -84,26 +125,21 @@ export class UserIndex {
   }
 
   /** Notes when a session will have ended, unless it is used. `at`: ms on the wall clock. */
-  async expect(row: DueRow, at: number): Promise<void> {
-    await write(() =>
-      this.#commands.send("the indexing of a session", (client) =>
-        client.zadd(this.#keys.due, "GT", Math.ceil(at), this.#due(row)),
-      ),
-    );
+  async expect(row: Row, at: number, withinMs?: number): Promise<void> {
+    const add = (client: RedisClient) => client.zadd(this.#keys.due, "GT", Math.ceil(at), this.#due(row));
+    await write(() => this.#commands.send<unknown>("the indexing of a session", add, withinMs));
   }
 
   /** All rows of a user, the oldest first. */
   async rows(user: string): Promise<Row[]> {
-    const reply = await read(() =>
-      this.#commands.send("the listing of an index", (client) =>
-        client.zrange(this.#keys.userIndex(user), 0, "-1", "WITHSCORES"),
-      ),
+    const rows = await read(() =>
+      this.#commands.send("the listing of an index", (client) => client.zrange(this.#keys.userIndex(user), 0, "-1")),
     );
-    return pairs(reply).map(([row, addedAt]) => ({ key: this.#keys.recordOfRow(row), addedAt: Number(addedAt) }));
+    return rows.map((row) => ({ user, key: this.#keys.recordOfRow(row) }));
   }
 
   /** Rows whose sessions may have ended by now. */
-  async due(count: number): Promise<DueRow[]> {
+  async due(count: number): Promise<Row[]> {
     const rows = await read(() =>
       this.#commands.send("the sweep of the index", (client) =>
         client.zrangebyscore(this.#keys.due, "-inf", Date.now(), "LIMIT", 0, count),
@@ -115,18 +151,7 @@ export class UserIndex {
     });
   }
 
-  /** Whether a row is so old that the commit it was added for has arrived or never will. */
-  isSettled({ addedAt }: Row): boolean {
-    return addedAt + tombstoneMs(this.#options) < Date.now();
-  }
-
-  #due({ user, key }: DueRow): string {
+  #due({ user, key }: Row): string {
     return `${user} ${this.#keys.row(key)}`;
   }
-}
-
-/** ioredis gives members and scores in turn under RESP2, in pairs under RESP3. */
-function pairs(reply: readonly (string | readonly string[])[]): [string, string][] {
-  const flat = reply.flat();
-  return flat.flatMap((member, at) => (at % 2 === 0 ? [[member, flat[at + 1] ?? ""]] : []));
 }

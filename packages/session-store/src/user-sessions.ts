@@ -1,12 +1,14 @@
 import type { Codec, SessionFields } from "./codec.ts";
 import type { Destruction, Why } from "./destruction.ts";
+import { SessionStoreError } from "./errors.ts";
 import type { Events, LifecycleEvent } from "./events.ts";
 import { lastSeenAt } from "./expiry.ts";
-import { isForward } from "./forward.ts";
+import { holdsRecord, isForward } from "./forward.ts";
 import { type Keys, handleOf } from "./keys.ts";
 import type { RecordHeads } from "./record-heads.ts";
 import type { Records } from "./records.ts";
-import type { DueRow, Row, UserIndex } from "./user-index.ts";
+import type { RecordReply } from "./scripts.ts";
+import type { Row, UserIndex } from "./user-index.ts";
 
 /** One of a user's sessions, as the user may see it. */
 export interface UserSession {
@@ -32,11 +34,22 @@ export interface DestroyForUserOptions {
   readonly by?: string | undefined;
 }
 
+/** A row of the index beside its record. */
+interface Judged {
+  readonly row: Row;
+  /** What stands under its key. */
+  readonly reply: RecordReply | undefined;
+  /** `gone`: no session stands there; `ended`: one past its absolute limit. */
+  readonly standing: "lives" | "ended" | "gone" | "another's";
+  /** When the absolute limit ends it, ms on the wall clock. */
+  readonly endsAt?: number | undefined;
+}
+
 /** How many records are looked at at a time. */
 const batchSize = 100;
 
 /** How often a user's sessions are listed again to end those that came meanwhile. */
-const maxPasses = 5;
+const maxPasses = 10;
 
 /** S8: the sessions of a user, found by the index, judged by their records. `user`: the user's name in the index. */
 export class UserSessions {
@@ -68,14 +81,17 @@ export class UserSessions {
 
   /** The living, the oldest first. */
   async list(user: string): Promise<UserSession[]> {
-    const rows = await this.living(user);
-    const listed = await inBatches(rows, ({ key }) => this.#describe(user, key));
-    return listed.filter((session) => session !== undefined);
+    const judged = await inBatches(await this.#index.rows(user), (row) => this.#judge(row));
+    return judged.filter(({ standing }) => standing === "lives").flatMap((found) => this.#describe(found));
   }
 
-  /** Ends all that are meant. @returns how many */
+  /**
+   * Ends all that are meant. @returns how many
+   *
+   * @throws {@link SessionStoreError} `UNAVAILABLE` where new ones kept coming
+   */
   async destroy(user: string, { except, only, by }: DestroyForUserOptions): Promise<number> {
-    const spared = except === undefined ? [] : [except, handleOf(except)];
+    const spared = except === undefined ? [] : await this.#handlesOf(except);
     const why: Why = { reason: "user", ...(by !== undefined && { by }) };
     const isMeant = ({ key }: Row) => {
       const handle = this.#keys.handleOf(key);
@@ -85,80 +101,94 @@ export class UserSessions {
     // Again, for those that got a new id or a new place meanwhile: their new row came before the old one went.
     for (let pass = 0; pass < maxPasses; pass += 1) {
       const rows = (await this.#index.rows(user)).filter(isMeant);
-      if (rows.length === 0) break;
-      const outcomes = await inBatches(rows, (row) => this.#end(user, row, why));
+      if (rows.length === 0) return ended;
+      const outcomes = await inBatches(rows, (row) => this.#end(row, why));
       ended += outcomes.filter(Boolean).length;
     }
-    return ended;
+    throw new SessionStoreError("UNAVAILABLE", "New sessions of the user kept coming; not all were ended. Try again.");
   }
 
-  /** Ends the oldest, where there are more than allowed. */
+  /** Ends the oldest, where there are more than allowed. Those that are about to be stored end others when they are. */
   async endOldest(user: string, allowed: number): Promise<void> {
-    const living = await this.living(user);
+    const judged = await inBatches(await this.#index.rows(user), (row) => this.#judge(row));
+    const living = judged.filter(({ standing }) => standing === "lives");
     const oldest = living.slice(0, Math.max(0, living.length - allowed));
-    await inBatches(oldest, (row) => this.#end(user, row, { reason: "limit" }));
+    await inBatches(oldest, ({ row }) => this.#end(row, { reason: "limit" }));
   }
 
-  /** The rows whose sessions live or are about to, the oldest first; the others are taken away. */
-  async living(user: string): Promise<Row[]> {
+  /** How many sessions of a user live, or are about to; what else is in the index is taken away. */
+  async count(user: string): Promise<number> {
     const judged = await inBatches(await this.#index.rows(user), async (row) => {
-      const raw = (await this.#records.peek(row.key))?.raw ?? "";
-      if ((raw !== "" && !isForward(raw)) || !this.#index.isSettled(row)) return row;
-      await this.#index.remove({ user, key: row.key });
-      return undefined;
+      const { standing } = await this.#judge(row);
+      return standing === "lives" || !(await this.#index.trim(row)).isGone;
     });
-    return judged.filter((row) => row !== undefined);
+    return judged.filter(Boolean).length;
   }
 
   /** What the sweep does with a row that is due: its session was used since, or it has ended. */
-  async lookAt(row: DueRow): Promise<void> {
-    const reply = await this.#records.peek(row.key);
-    const { raw = "", remainingMs } = reply ?? {};
-    const isRecord = raw !== "" && !isForward(raw);
-    const now = Date.now();
-    const text = () => this.#records.open(raw, row.key);
-    const limit = isRecord ? this.#heads.unlessCorrupt(() => this.#heads.endOf(text())) : undefined;
-    if (isRecord && (limit === undefined || limit > now)) {
-      const end = Math.min(now + (remainingMs ?? Infinity), limit ?? Infinity);
+  async lookAt(row: Row): Promise<void> {
+    const { standing, reply, endsAt } = await this.#judge(row);
+    if (standing === "lives") {
+      const end = Math.min(Date.now() + (reply?.remainingMs ?? Infinity), endsAt ?? Infinity);
       if (end === Infinity) await this.#index.settle(row);
       else await this.#index.expect(row, end);
       return;
     }
-    const event: LifecycleEvent = { type: "expired", handle: this.#keys.handleOf(row.key) };
-    if (isRecord) await this.#records.destroy(row.key, event);
+    const { isGone, isMine } = await this.#index.trim(row);
+    if (!isGone) await this.#index.expect(row, Date.now() + this.#index.settledMs);
     // Of several sweeps the one that takes the row away tells; of a session that was destroyed or rotated others have told.
-    const isMine = await this.#index.remove(row);
-    if (!isMine || (reply && !isRecord)) return;
+    if (!isMine || standing === "another's" || (standing === "gone" && reply)) return;
+    const event: LifecycleEvent = { type: "expired", handle: this.#keys.handleOf(row.key) };
     this.#events.report(event);
-    if (!isRecord) await this.#records.publish(event);
+    if (reply) await this.#records.destroy(row.key, event, { whole: false });
+    else await this.#records.publish(event);
   }
 
-  async #end(user: string, { key }: Row, why: Why): Promise<boolean> {
-    const hasEnded = await this.#destruction.end(key, why);
-    await this.#index.remove({ user, key });
+  async #end(row: Row, why: Why): Promise<boolean> {
+    const { standing } = await this.#judge(row);
+    // A row that is young may be of a sign-in under way, whatever stands there now: that is refused.
+    if (standing !== "lives" && (await this.#index.trim(row)).isGone) return false;
+    const hasEnded = await this.#destruction.end(row.key, why);
+    await this.#index.remove(row);
     return hasEnded;
   }
 
-  async #describe(user: string, key: string): Promise<UserSession | undefined> {
-    const reply = await this.#records.peek(key);
-    if (!reply || reply.raw === "" || isForward(reply.raw)) return undefined;
+  /** What a row says, judged by the record: it may have gone since, or be somebody else's. */
+  async #judge(row: Row): Promise<Judged> {
+    const reply = await this.#records.peek(row.key);
+    const { raw = "" } = reply ?? {};
+    if (!reply || !holdsRecord(raw)) return { row, reply, standing: "gone" };
+    if (isForward(raw)) return { row, reply, standing: "lives" }; // it is moving
+    if (this.#heads.userOf(raw, row.key) !== row.user) return { row, reply, standing: "another's" };
+    const endsAt = this.#heads.unlessCorrupt(() => this.#heads.endOf(this.#records.open(raw, row.key)));
+    const hasEnded = endsAt !== undefined && endsAt <= Date.now();
+    return { row, reply, endsAt, standing: hasEnded ? "ended" : "lives" };
+  }
+
+  #describe({ row: { key }, reply, endsAt }: Judged): UserSession[] {
+    if (!reply || isForward(reply.raw)) return [];
     const record = this.#heads.unlessCorrupt(() => {
       const text = this.#records.open(reply.raw, key);
-      return { ...this.#codec.decode(text), idleMs: this.#heads.idleMsOf(text), endsAt: this.#heads.endOf(text) };
+      return { ...this.#codec.decode(text), idleMs: this.#heads.idleMsOf(text) };
     });
-    // The index may still name one that has become another user's, or is about to be this one's.
-    if (record?.meta?.user !== user) return undefined;
+    if (!record) return [];
     const now = Date.now();
-    const end = Math.min(now + (reply.remainingMs ?? Infinity), record.endsAt ?? Infinity);
-    if (end <= now) return undefined;
-    const seen = lastSeenAt(now, record.idleMs, reply.remainingMs);
-    return {
-      handle: this.#keys.handleOf(key),
-      createdAt: new Date(record.meta.created),
-      lastSeenAt: seen === undefined ? undefined : new Date(seen),
-      expiresAt: end === Infinity ? undefined : new Date(end),
-      fields: record.fields,
-    };
+    const date = (at: number | undefined) => (at === undefined || at === Infinity ? undefined : new Date(at));
+    return [
+      {
+        handle: this.#keys.handleOf(key),
+        createdAt: date(record.meta?.created),
+        lastSeenAt: date(lastSeenAt(now, record.idleMs, reply.remainingMs)),
+        expiresAt: date(Math.min(now + (reply.remainingMs ?? Infinity), endsAt ?? Infinity)),
+        fields: record.fields,
+      },
+    ];
+  }
+
+  /** The handles that a session may be listed by: its own, and where its id leads since. */
+  async #handlesOf(idOrHandle: string): Promise<string[]> {
+    const found = await this.#records.load(idOrHandle).catch(() => undefined);
+    return [idOrHandle, handleOf(idOrHandle), ...(found ? [this.#keys.handleOf(found.key)] : [])];
   }
 }
 

@@ -2,6 +2,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { Redis } from "ioredis";
 import { afterAll, inject, it } from "vitest";
+import { holdsRecord } from "../../src/forward.ts";
 
 /** A client of the tests' Redis, closed after the file that asked for it. */
 export function testClient(): Redis {
@@ -71,11 +72,11 @@ export function barrier(client: Redis): { held: Redis; arrived: Promise<void>; o
   return { held, arrived, open };
 }
 
-/** The keys of living sessions: one that was destroyed leaves an empty text for a while. An index is no session. */
+/** The keys of living sessions: what one that was destroyed or rotated leaves for a while is none, nor is an index. */
 export async function livingKeys(client: Redis, prefix: string): Promise<string[]> {
   const keys = await client.keys(`${prefix}*`);
   const types = await Promise.all(keys.map((key) => client.type(key)));
   const records = keys.filter((_, at) => types[at] === "string");
-  const lengths = await Promise.all(records.map((key) => client.strlen(key)));
-  return records.filter((_, at) => lengths[at] !== 0);
+  const raw = await Promise.all(records.map((key) => client.get(key)));
+  return records.filter((_, at) => holdsRecord(raw[at] ?? ""));
 }

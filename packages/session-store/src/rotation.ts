@@ -1,0 +1,162 @@
+import { Attempts } from "./attempts.ts";
+import type { SessionFields } from "./codec.ts";
+import { type ChangeParts, hasPassed } from "./committer.ts";
+import { SessionStoreError } from "./errors.ts";
+import type { LifecycleEvent } from "./events.ts";
+import { leadingNowhere, rotatedTo } from "./forward.ts";
+import type { Change } from "./records.ts";
+import { type Base, TrackedSession } from "./tracked-session.ts";
+
+/** A session that has a new id. */
+export interface RotatedSession {
+  /** Its tracker. */
+  readonly tracked: TrackedSession;
+  /** Its fields, with what others had changed merged in. */
+  readonly fields: SessionFields;
+}
+
+/** What a rotation was asked for. */
+export interface RotationOrder {
+  readonly newId: string;
+  /** How long the old id leads to the new. */
+  readonly graceMs: number;
+  /** How long an old id that leads nowhere is remembered, in ms. */
+  readonly tombstoneMs: number;
+  /** How many sessions its user may have, where that is another than before. */
+  readonly maxRows: number;
+}
+
+/**
+ * Gives sessions another id (S7).
+ *
+ * The new record is written first, where nobody can find it yet; replacing the old one, if it is still what was seen, is what
+ * decides.
+ */
+export class Rotation {
+  readonly #parts: ChangeParts;
+
+  constructor(parts: ChangeParts) {
+    this.#parts = parts;
+  }
+
+  /** See `Sessions.rotate`. `deadline`: on the monotonic clock, in ms. */
+  async rotate(
+    tracked: TrackedSession,
+    session: object,
+    order: RotationOrder,
+    deadline: number,
+  ): Promise<RotatedSession | undefined> {
+    const { records, encoder } = this.#parts;
+    const fields = encoder.copy(session);
+    if (!tracked.base) return { tracked: new TrackedSession(order.newId), fields };
+    const newKey = records.keyFor(order.newId);
+    const draft: Draft = { key: newKey, raw: undefined, user: undefined };
+    try {
+      const rotated = await this.#rotate(tracked, { base: tracked.base, fields, draft }, order, deadline);
+      if (!rotated) await this.#discard(draft, order);
+      return rotated;
+    } catch (error) {
+      // Where the old record may lead to it by now it must stay.
+      if (!(error instanceof SwapUnknown)) await this.#discard(draft, order);
+      throw error instanceof SwapUnknown ? error.cause : error;
+    }
+  }
+
+  async #rotate(
+    tracked: TrackedSession,
+    start: { base: Base; fields: SessionFields; draft: Draft },
+    order: RotationOrder,
+    deadline: number,
+  ): Promise<RotatedSession | undefined> {
+    const { records, encoder, rebase, index, events, destruction, keys } = this.#parts;
+    const { draft } = start;
+    const arrivedAs = tracked.arrivedAs && encoder.headOf(tracked.arrivedAs).meta?.user;
+    const conflicts: string[] = [];
+    let { base, fields } = start;
+    const attempts = new Attempts(deadline);
+    for (;;) {
+      const withinMs = attempts.begin();
+      const { text, lifeMs, endsAt, head } = encoder.encode(fields, base);
+      if (lifeMs <= 0 || hasPassed(endsAt)) {
+        await destruction.endNamed(base.id, { reason: "request" });
+        return undefined;
+      }
+      const before = encoder.headOf(base).meta?.user;
+      const { user } = head.meta;
+      const max = user === before ? Infinity : order.maxRows;
+      if (user != null) await index.add(user, draft.key, { lifeMs, endsAt, max }, withinMs);
+      const seenAt = performance.now();
+      const raw = records.seal(text, draft.key);
+      const expected = draft.raw;
+      Object.assign(draft, { raw, user });
+      const written = await records.commit(draft.key, { expected, raw, lifeMs }, withinMs);
+      if (written.outcome === "conflict") throw idInUse();
+      if (written.outcome === "gone") return void this.#tellGone();
+      // Fixation: whoever knew the id before somebody signed in with it must not be led to the new one.
+      const forwards = order.graceMs > 0 && arrivedAs === user && before === user;
+      const event: LifecycleEvent = { type: "rotated", handle: keys.handleOf(base.key) };
+      const swap = {
+        expected: base.raw,
+        raw: forwards ? rotatedTo(base.id, order.newId) : leadingNowhere(),
+        lifeMs: forwards ? order.graceMs : order.tombstoneMs,
+        event,
+      };
+      const reply = await this.#swap(base.key, swap, deadline);
+      if (reply.outcome === "gone") return void this.#tellGone();
+      if (reply.outcome === "stored") {
+        events.report(event);
+        if (conflicts.length > 0) events.report({ type: "merged", conflicts });
+        if (before != null) await index.delist({ user: before, key: base.key });
+        const rotated = new TrackedSession(order.newId);
+        rotated.stored({ id: order.newId, key: draft.key, raw, text, remainingMs: lifeMs, seenAt, head }, endsAt);
+        return { tracked: rotated, fields };
+      }
+      const rebased = await rebase.onto(
+        { key: base.key, raw: reply.current },
+        { tracked, base, fields, meta: head.meta },
+      );
+      if (rebased.outcome === "gone") return void this.#tellGone();
+      if (rebased.outcome === "rebased") conflicts.push(...rebased.conflicts);
+      ({ base, fields } = rebased);
+    }
+  }
+
+  async #swap(key: string, swap: Change, deadline: number) {
+    try {
+      return await this.#parts.records.commit(key, swap, Math.max(1, deadline - performance.now()));
+    } catch (cause) {
+      const isUnknown = cause instanceof SessionStoreError && cause.code === "OUTCOME_UNKNOWN";
+      throw isUnknown ? new SwapUnknown("", { cause }) : cause;
+    }
+  }
+
+  #tellGone(): void {
+    this.#parts.events.report({ type: "gone" });
+  }
+
+  /**
+   * Takes back the new record, if it is this rotation's. If that fails too, a session that nobody can reach is listed until it
+   * expires.
+   */
+  async #discard({ key, raw, user }: Draft, { tombstoneMs }: RotationOrder): Promise<void> {
+    if (raw === undefined) return;
+    const end = { expected: raw, raw: leadingNowhere(), lifeMs: tombstoneMs };
+    await this.#parts.records.commit(key, end).catch(() => undefined);
+    if (user != null) await this.#parts.index.retire({ user, key });
+  }
+}
+
+/** A new record that nothing leads to yet. */
+interface Draft {
+  readonly key: string;
+  /** As it was sent last. */
+  raw: string | undefined;
+  user: string | null | undefined;
+}
+
+/** It is not known whether the old record leads to the new one. */
+class SwapUnknown extends Error {}
+
+function idInUse(): SessionStoreError {
+  return new SessionStoreError("CONFLICT", "The new id of the session is already in use; nothing was changed.");
+}
