@@ -9,7 +9,7 @@ const built = join(repository, ".lockstep/bench");
 const usage = `npm run bench -- cache|sessions [--quick]
 
   cache     Lockstep's cache beside other products, on one Redis of its own; about three minutes
-  sessions  Lockstep's sessions beside other products, in Express servers on one Redis of its own; about three minutes
+  sessions  Lockstep's sessions beside other products, in Express servers on one Redis of its own; about six minutes
   --quick   everything once and briefly, to see that it runs: the figures mean nothing`;
 
 const interrupted = new AbortController();

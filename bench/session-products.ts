@@ -4,6 +4,7 @@ import type { RequestHandler } from "express";
 import expressSession, { type SessionData, type Store } from "express-session";
 import { Redis } from "ioredis";
 import { installedVersion } from "./peers/installed-version.ts";
+import { valueOf } from "./values.ts";
 
 /** A way to have sessions in Express, at its best documented configuration. */
 export interface SessionProduct {
@@ -31,6 +32,32 @@ const noSession: SessionProduct = {
         next();
       },
       close: async () => undefined,
+    };
+  },
+};
+
+/** What no session layer on Redis can undercut: a record is fetched, and nobody looks at it. */
+const oneRoundTrip: SessionProduct = {
+  name: "no session, one EVALSHA",
+  configuration: `${versionOf("express")}, ${versionOf("ioredis")}; a script that GETs one key, before the handler`,
+  usesRedis: true,
+  open: async (redisUrl, prefix) => {
+    const { middleware, close } = await noSession.open(redisUrl, prefix);
+    const client = new Redis(redisUrl, { protocol: 2 });
+    const key = `${prefix}record`;
+    await client.set(key, JSON.stringify(valueOf(500)));
+    const sha1 = (await client.script(
+      "LOAD",
+      'return { redis.call("GET", KEYS[1]), redis.call("PTTL", KEYS[1]) }',
+    )) as string;
+    return {
+      middleware: (request, response, next) => {
+        client.evalsha(sha1, 1, key).then(() => middleware(request, response, next), next);
+      },
+      close: async () => {
+        await close();
+        await client.quit();
+      },
     };
   },
 };
@@ -69,6 +96,7 @@ export const sessionProducts: readonly SessionProduct[] = [
   lockstep,
   lockstepRedisStore,
   memoryStore,
+  oneRoundTrip,
   noSession,
 ];
 

@@ -12,7 +12,7 @@ const benchmark: Benchmark = {
   name: "sessions",
   title: "Lockstep's sessions beside others",
   role: "state",
-  pace: { rounds: 7, turnMs: 400, warmUpMs: 600 },
+  pace: { rounds: 7, turnMs: 400, warmUpMs: 2_000 },
   describe: ({ rounds, turnMs, warmUpMs }) => [
     "Redis as infra/redis/state.conf has it, but nothing on disk.",
     "Each product in an Express server process of its own, all asked by one other process over keep-alive connections, each of",
