@@ -1,9 +1,11 @@
+import express from "express";
+import expressSession from "express-session";
 import type { Redis } from "ioredis";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import type { Sessions, SessionsOptions } from "../src/index.ts";
+import { RedisStore, type Sessions, type SessionsOptions } from "../src/index.ts";
 import { sessionCookie } from "../src/cookie.ts";
 import { type SessionSocketsOptions, type SocketCloseReason, sessionSockets } from "../src/session-sockets.ts";
-import { Browser } from "./harness/app.ts";
+import { Browser, serve } from "./harness/app.ts";
 import { startEngine } from "./harness/engine.ts";
 import { cutListeners } from "./harness/listeners.ts";
 import { intercept, testClient, uniquePrefix } from "./harness/redis.ts";
@@ -362,6 +364,26 @@ describe("S9: what else may be said or done", () => {
     await elsewhere.sessions.destroy("b");
     await vi.waitFor(() => expect(other.closed).toEqual(["destroyed"]));
     expect(closed).toEqual([]);
+  });
+
+  it("a session of stock express-session on RedisStore opens a socket, which closes with it", async () => {
+    const { sockets, prefix, listeners } = await twoServers();
+    const store = new RedisStore({ client, prefix });
+    const app = express();
+    app.use(expressSession({ store, secret, resave: false, saveUninitialized: false }));
+    app.get("/", (req, res) => {
+      Object.assign(req.session, { user: "ann" });
+      res.send("in");
+    });
+    const browser = new Browser(await serve(app));
+    await browser.get("/");
+    await isListening(listeners);
+    const session = await sockets.authenticate({ headers: { cookie: browser.cookie } });
+    if (!session) throw new Error("there is no session");
+    expect(session.fields.user).toBe("ann");
+    const closed = new Promise((resolve) => sockets.bind(session, resolve));
+    await store.destroy(session.tracked.id);
+    expect(await closed).toBe("destroyed");
   });
 
   it("once nobody looks after sockets they are closed, also those that open later", async () => {
