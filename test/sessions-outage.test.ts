@@ -125,6 +125,38 @@ for (const { adapter, settings } of [
   });
 }
 
+for (const { adapter, stack } of [
+  { adapter: "RedisStore, anonymous", stack: "store" },
+  { adapter: "session(), anonymous", stack: "middleware" },
+] as const) {
+  describe(adapter, () => {
+    let fleet: SessionFleet;
+    beforeAll(async () => {
+      const settings = { stack, onUnavailable: "anonymous" } as const;
+      fleet = await SessionFleet.start({ program, redis: proxy.port, servers: [settings, settings, settings] });
+    });
+    afterAll(() => fleet.stop());
+
+    for (const { what, fault } of troubles.filter(({ session }) => session === refused)) {
+      test(`while Redis ${what} the app goes on without sessions, no cookie is replaced, and then all are signed in as before (S10)`, async () => {
+        const outage = await throughOutage(fleet, fault());
+        found.push({ adapter, what, outage });
+        for (const { work, status, waitedMs, cookies } of outage.second) {
+          // 401 is what the app answers to whom it does not know, and 503 where it needs a session.
+          expect(status).toBe(work === "sign-in" ? 503 : 401);
+          expect(waitedMs).toBeLessThan(withinMs.read);
+          expect(cookies).toEqual([]);
+        }
+        expect(outage.isEveryoneSignedIn).toBe(true);
+        for (const { work, waitedMs, cookies } of outage.first) {
+          expect(waitedMs).toBeLessThan(withinMs.write);
+          if (work !== "sign-in") expect(cookies).toEqual([]);
+        }
+      });
+    }
+  });
+}
+
 test("while Redis has no memory left a session can be ended, and stays gone (S3)", async () => {
   const settings = { stack: "middleware" } as const;
   const fleet = await SessionFleet.start({ program, redis: redis.port, servers: [settings, settings] });
