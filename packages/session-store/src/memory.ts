@@ -6,6 +6,8 @@ import { MemoryServer, type Subscriber } from "./memory-server.ts";
 /** One connection to a server in memory: the commands of this package, and a few for tests to look with. */
 class MemoryClient extends EventEmitter implements Subscriber {
   readonly options = {};
+  /** There is no socket to write to. */
+  readonly stream = undefined;
   readonly #server: MemoryServer;
   readonly #channels = new Set<string>();
   status = "ready";
@@ -159,7 +161,7 @@ function asRedis(client: MemoryClient): Redis {
     get(target, name) {
       const value: unknown = Reflect.get(target, name, target);
       if (typeof value === "function") return value.bind(target) as unknown;
-      if (value !== undefined || typeof name === "symbol" || !commandName.test(name)) return value;
+      if (name in target || typeof name === "symbol" || !commandName.test(name)) return value;
       return () => {
         throw new Error(`memoryRedis() knows no ${name}: it is for unit tests of sessions. Use a real Redis.`);
       };
