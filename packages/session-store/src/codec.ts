@@ -184,9 +184,11 @@ function isDate(value: unknown): boolean {
   return value == null || value === false || !Number.isNaN(new Date(value as string).getTime());
 }
 
+/** What is `undefined` is not there. */
 function isSame(one: SessionFields, other: SessionFields): boolean {
-  const keys = Object.keys(one);
-  return keys.length === Object.keys(other).length && keys.every((key) => one[key] === other[key]);
+  const holdsAll = (some: SessionFields, all: SessionFields) =>
+    Object.keys(some).every((key) => some[key] === all[key]);
+  return holdsAll(one, other) && holdsAll(other, one);
 }
 
 function asMeta(meta: unknown): RecordMeta | undefined {

@@ -89,11 +89,6 @@ export function sessionCookie(name: string, id: string, secret: CipherKey, attri
   return serialize(name, signedPrefix + sign(id, secret), attributes);
 }
 
-/** @throws what {@link sessionCookie} would for attributes that no cookie can have */
-export function checkAttributes(name: string, attributes: CookieAttributes): void {
-  serialize(name, "", attributes);
-}
-
 /** A `Set-Cookie` value that takes the cookie from the browser. The attributes must be those it was set with. */
 export function clearedCookie(name: string, attributes: CookieAttributes): string {
   return serialize(name, "", { ...attributes, expires: new Date(0) });

@@ -1,13 +1,6 @@
 import type { Request, Response } from "express";
 import type { CookieOptions, Session } from "express-session";
-import {
-  type CookieAttributes,
-  type Secrets,
-  checkAttributes,
-  clearedCookie,
-  isSecure,
-  sessionCookie,
-} from "./cookie.ts";
+import { type CookieAttributes, type Secrets, clearedCookie, isSecure, sessionCookie } from "./cookie.ts";
 import { SessionStoreError } from "./errors.ts";
 import { type RequestSettings, type RequestStore, SessionCookie } from "./request-store.ts";
 import type { GateKeeper } from "./response-gate.ts";
@@ -131,8 +124,6 @@ export class RequestSession implements GateKeeper {
   }
 
   async #leaveChanged(session: Session, tracker: TrackedSession, isNew: boolean): Promise<() => void> {
-    // Before anything is stored: attributes that no cookie can have are an error.
-    checkAttributes(this.#settings.name, attributesOf(session.cookie));
     const outcome = await this.#sessions.commit(tracker, session);
     if (outcome === "unchanged") return (await this.#leaveUnchanged(session, tracker, isNew)) ?? nothing;
     return () => {
