@@ -116,7 +116,8 @@ async function outcomeOf<T>(work: Promise<T>): Promise<Outcome<T>> {
 
 function tellsOfOutage(outcome: Outcome<unknown>): boolean {
   if (!("error" in outcome)) return false;
-  const { failure, replyCode } = outcome.error;
+  const { failure, replyCode, wasHurried } = outcome.error;
+  if (wasHurried) return false;
   return failure !== "refused" || (replyCode !== undefined && unfitServer.has(replyCode));
 }
 

@@ -49,7 +49,8 @@ export class Commands {
         deadlineMs,
         lateError: () => {
           this.#unanswered += 1;
-          return new CommandError("no-reply", `Redis did not answer ${what} within ${Math.round(deadlineMs)} ms.`);
+          const message = `Redis did not answer ${what} within ${Math.round(deadlineMs)} ms.`;
+          return new CommandError("no-reply", message, { wasHurried: deadlineMs < this.#deadlineMs });
         },
         onLate: () => {
           this.#unanswered = Math.max(0, this.#unanswered - 1);
@@ -87,7 +88,8 @@ export class Commands {
   }
 }
 
-function asCommandError(what: string, error: unknown): CommandError {
+function asCommandError(what: string, thrown: unknown): CommandError {
+  const error = withoutCommand(thrown);
   // By name: the caller's ioredis may be another copy than ours, with another class.
   if (error instanceof Error && error.name === "ReplyError") {
     const replyCode = replyCodeOf(error);
@@ -98,6 +100,13 @@ function asCommandError(what: string, error: unknown): CommandError {
     return new CommandError("not-sent", `Redis is not connected: ${what} was not sent.`, { cause: error });
   }
   return new CommandError("no-reply", `The connection to Redis failed before it answered ${what}.`, { cause: error });
+}
+
+/** ioredis hangs the command on its errors, keys and values included, and a reply may quote them: neither may reach a log. */
+function withoutCommand(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const message = error.name === "ReplyError" ? replyCodeOf(error) : error.message;
+  return Object.assign(new Error(message), { name: error.name });
 }
 
 /** The first word of an error reply (`OOM`, `READONLY`…). The rest may quote arguments, which must not reach a log. */

@@ -13,10 +13,17 @@ export class CommandError extends Error {
   readonly failure: CommandFailure;
   /** The first word of what Redis replied, such as `OOM`; only where it refused. */
   readonly replyCode: string | undefined;
+  /** Whether it was given less time than a command usually is, so that its lateness tells nothing of the server. */
+  readonly wasHurried: boolean;
 
-  constructor(failure: CommandFailure, message: string, options: ErrorOptions & { replyCode?: string } = {}) {
+  constructor(
+    failure: CommandFailure,
+    message: string,
+    options: ErrorOptions & { replyCode?: string; wasHurried?: boolean } = {},
+  ) {
     super(message, options);
     this.failure = failure;
     this.replyCode = options.replyCode;
+    this.wasHurried = options.wasHurried ?? false;
   }
 }

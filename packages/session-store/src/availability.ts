@@ -43,7 +43,14 @@ export class Availability {
       this.#timer = setInterval(() => void this.#probe(), breaker.breakMs);
       this.#timer.unref();
     }
-    for (const listener of this.#listeners) listener(isAvailable);
+    for (const listener of this.#listeners) {
+      try {
+        listener(isAvailable);
+      } catch (error) {
+        // The command during which this was noticed is not to blame.
+        process.emitWarning(`A listener to availability threw: ${String(error)}`, "LockstepWarning");
+      }
+    }
   }
 
   async #probe(): Promise<void> {

@@ -157,8 +157,9 @@ export class Codec {
   #parse(text: string): unknown {
     try {
       return this.#serializer.parse(text);
-    } catch (cause) {
-      throw new CorruptRecord("not readable", { cause });
+    } catch {
+      // Without its cause: V8 quotes the text that it can't parse.
+      throw new CorruptRecord("not readable");
     }
   }
 }

@@ -4,6 +4,7 @@ import type { Destruction } from "./destruction.ts";
 import { type Encoded, type Encoder, maxRemembered } from "./encoder.ts";
 import { SessionStoreError } from "./errors.ts";
 import type { Events, LifecycleEvent } from "./events.ts";
+import { hasPassed } from "./expiry.ts";
 import type { Keys } from "./keys.ts";
 import { mergeSessions, withoutRules } from "./merge.ts";
 import type { Rebase } from "./rebase.ts";
@@ -130,11 +131,6 @@ export class Committer {
     const now = this.#parts.encoder.copy(session);
     show(session, now, mergeSessions(given, now, stored, withoutRules).value);
   }
-}
-
-/** Whether a moment on the wall clock, in ms, has come. */
-export function hasPassed(at: number | undefined): boolean {
-  return at !== undefined && at <= Date.now();
 }
 
 /** What `make` gives, made when it is first asked for. */

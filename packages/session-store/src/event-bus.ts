@@ -23,6 +23,7 @@ export class EventBus {
   readonly #channel: string;
   readonly #deadlineMs: number;
   readonly #listeners = new Set<SessionListener>();
+  #isClosed = false;
   #connection: { readonly client: RedisClient; readonly ready: Promise<void> } | undefined;
 
   constructor(client: RedisClient, { channel, deadlineMs }: { channel: string; deadlineMs: number }) {
@@ -36,6 +37,7 @@ export class EventBus {
    * @throws {@link SessionStoreError} `UNAVAILABLE`
    */
   async subscribe(listener: SessionListener): Promise<() => void> {
+    if (this.#isClosed) throw new SessionStoreError("UNAVAILABLE", "The engine is closed: nobody is subscribed.");
     // A function of its own: whoever subscribes the same listener twice is told twice, and ends each by itself.
     const own: SessionListener = (event) => {
       listener(event);
@@ -43,7 +45,7 @@ export class EventBus {
     this.#listeners.add(own);
     const end = () => {
       this.#listeners.delete(own);
-      if (this.#listeners.size === 0) this.close();
+      if (this.#listeners.size === 0) this.#disconnect();
     };
     try {
       this.#connection ??= this.#connect();
@@ -56,7 +58,12 @@ export class EventBus {
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#listeners.clear();
+    this.#disconnect();
+  }
+
+  #disconnect(): void {
     this.#connection?.client.disconnect();
     this.#connection = undefined;
   }
@@ -70,7 +77,7 @@ export class EventBus {
       const event = readMessage(message);
       if (event) this.#tell(event);
     });
-    // ioredis subscribes again by itself, before it says that it is ready.
+    // ioredis sends the subscription again by itself, before it says that it is ready.
     client.on("ready", () => {
       if (isSubscribed) this.#tell({ type: "missed" });
     });
@@ -103,8 +110,15 @@ export class EventBus {
 
 function ignore(): void {}
 
-/** A connection of its own, which waits until it is there, where commands on the client's own fail at once instead. */
+/** However the app's own client is set: one that waits until it is connected, connects again for ever, and subscribes again. */
+const lasting = {
+  enableOfflineQueue: true,
+  autoResubscribe: true,
+  retryStrategy: (attempt: number) => Math.min(attempt * 50, 2_000),
+};
+
 function duplicate(client: RedisClient): RedisClient {
-  const options = { enableOfflineQueue: true };
-  return isCluster(client) ? client.duplicate([], options) : client.duplicate(options);
+  if (!isCluster(client)) return client.duplicate(lasting);
+  const { retryStrategy, ...others } = lasting;
+  return client.duplicate([], { ...others, clusterRetryStrategy: retryStrategy });
 }

@@ -40,6 +40,11 @@ export function absoluteEnd(created: number | undefined, absoluteMs: number | un
   return created === undefined || absoluteMs === undefined ? undefined : created + absoluteMs;
 }
 
+/** Whether a moment on the wall clock, in ms, has come. */
+export function hasPassed(at: number | undefined): boolean {
+  return at !== undefined && at <= Date.now();
+}
+
 /** When the browser should drop the cookie: with the record, but at most `maxAgeMs` from now; ISO 8601. */
 export function cookieExpires(now: number, maxAgeMs: number, remainingMs: number | undefined): string {
   return new Date(now + Math.min(maxAgeMs, remainingMs ?? Infinity)).toISOString();

@@ -123,8 +123,8 @@ export function resolveOptions(options: SessionsOptions): ResolvedOptions {
     ids,
     idleMs,
     absoluteMs: options.absoluteMs === undefined ? undefined : positive("absoluteMs", options.absoluteMs),
-    commandDeadlineMs: positive("commandDeadlineMs", options.commandDeadlineMs ?? 500),
-    commitDeadlineMs: positive("commitDeadlineMs", options.commitDeadlineMs ?? 3_500),
+    commandDeadlineMs: timer("commandDeadlineMs", options.commandDeadlineMs ?? 500),
+    commitDeadlineMs: timer("commitDeadlineMs", options.commitDeadlineMs ?? 3_500),
     maxBytes: positive("maxBytes", options.maxBytes ?? 65_536),
     rejectConflicts: conflict === "reject",
     mergeRules: {
@@ -134,7 +134,7 @@ export function resolveOptions(options: SessionsOptions): ResolvedOptions {
     serializer: options.serializer ?? JSON,
     userOf: options.userOf,
     maxPerUser: options.maxPerUser,
-    sweepMs: positive("sweepMs", options.sweepMs ?? 60_000),
+    sweepMs: timer("sweepMs", options.sweepMs ?? 60_000),
     migrateFrom: options.migrateFrom,
     migrateTo: options.migrateTo,
     encryption: options.encryption,
@@ -158,6 +158,8 @@ function checkMigration(ids: IdScheme, { migrateFrom, migrateTo, encryption }: S
     'migrateFrom and migrateTo must be "hashed" or "plain"',
     other === undefined || ["hashed", "plain"].includes(other),
   );
+  const { rollout } = encryption ?? {};
+  demand('encryption.rollout must be "read" or "write"', rollout === undefined || ["read", "write"].includes(rollout));
   demand("encryption needs hashed ids", encryption === undefined || ids === "hashed" || other === "hashed");
 }
 
@@ -168,6 +170,14 @@ function demand(rule: string, kept: boolean): void {
 export function positive(name: string, value: number): number {
   demand(`${name} must be a positive number`, Number.isFinite(value) && value > 0);
   return value;
+}
+
+/** What Node's timers can wait for, in ms: longer ones end at once. */
+const longestTimerMs = 2 ** 31 - 1;
+
+function timer(name: string, value: number): number {
+  demand(`${name} must be at most ${longestTimerMs} ms`, value <= longestTimerMs);
+  return positive(name, value);
 }
 
 function pointer(path: string): string {

@@ -18,7 +18,7 @@ import {
 import type { Base } from "./tracked-session.ts";
 
 /** How often a session may have gone on under another key since its id was given out. */
-const maxForwards = 5;
+const maxForwards = 16;
 
 /** What to store, and over what. */
 export interface Change {

@@ -1,8 +1,9 @@
 import { Attempts } from "./attempts.ts";
 import type { SessionFields } from "./codec.ts";
-import { type ChangeParts, hasPassed } from "./committer.ts";
+import type { ChangeParts } from "./committer.ts";
 import { SessionStoreError } from "./errors.ts";
 import type { LifecycleEvent } from "./events.ts";
+import { hasPassed } from "./expiry.ts";
 import { leadingNowhere, rotatedTo } from "./forward.ts";
 import type { Change } from "./records.ts";
 import { type Base, TrackedSession } from "./tracked-session.ts";

@@ -1,13 +1,13 @@
 import { Commands } from "@lockstep/redis-kit";
 import { Availability } from "./availability.ts";
 import { Codec, type SessionFields, fieldsOf } from "./codec.ts";
-import { type CommitOutcome, Committer, hasPassed } from "./committer.ts";
+import { type CommitOutcome, Committer } from "./committer.ts";
 import { Destruction } from "./destruction.ts";
 import { Encoder } from "./encoder.ts";
 import { SessionStoreError } from "./errors.ts";
 import { EventBus, type SessionListener } from "./event-bus.ts";
 import { Events, type SessionCounts } from "./events.ts";
-import { cookieExpires, recordLifeMs, touchIsDue } from "./expiry.ts";
+import { cookieExpires, hasPassed, recordLifeMs, touchIsDue } from "./expiry.ts";
 import { type Keys, createKeys, handleOf } from "./keys.ts";
 import { type ResolvedOptions, type SessionsOptions, resolveOptions, tombstoneMs } from "./options.ts";
 import { Rebase } from "./rebase.ts";
@@ -83,7 +83,7 @@ export class Sessions {
     const changing = { ...parts, encoder: this.#encoder, rebase, destruction: this.#destruction };
     this.#committer = new Committer(changing);
     this.#rotation = new Rotation(changing);
-    this.#users = new UserSessions({ ...parts, heads: this.#heads, destruction: this.#destruction });
+    this.#users = new UserSessions({ ...changing, codec: this.#codec, heads: this.#heads });
     this.#limiter = new UserLimiter(this.#options, { ...parts, heads: this.#heads, users: this.#users });
     if (this.#options.userOf) {
       this.#sweep = new Sweep(this.#index, {

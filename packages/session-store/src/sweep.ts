@@ -34,13 +34,23 @@ export class Sweep {
     clearInterval(this.#timer);
   }
 
+  /** One that can't be judged is put off, so that it does not hold up the others for ever. */
+  async #lookAtOrPutOff(row: Row): Promise<void> {
+    try {
+      await this.#lookAt(row);
+    } catch (error) {
+      this.#onError(error as Error);
+      await this.#index.expect(row, Date.now() + this.#index.settledMs);
+    }
+  }
+
   async #run(): Promise<void> {
     if (this.#isRunning) return;
     this.#isRunning = true;
     try {
       for (let count = 0; count < maxBatches && !this.#isStopped; count += 1) {
         const rows = await this.#index.due(batch);
-        await Promise.all(rows.map((row) => this.#lookAt(row)));
+        await Promise.all(rows.map((row) => this.#lookAtOrPutOff(row)));
         if (rows.length < batch) return;
       }
     } catch (error) {

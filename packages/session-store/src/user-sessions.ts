@@ -1,8 +1,9 @@
 import type { Codec, SessionFields } from "./codec.ts";
 import type { Destruction, Why } from "./destruction.ts";
+import type { Encoder } from "./encoder.ts";
 import { SessionStoreError } from "./errors.ts";
 import type { Events, LifecycleEvent } from "./events.ts";
-import { lastSeenAt } from "./expiry.ts";
+import { hasPassed, lastSeenAt } from "./expiry.ts";
 import { holdsRecord, isForward } from "./forward.ts";
 import { type Keys, handleOf } from "./keys.ts";
 import type { RecordHeads } from "./record-heads.ts";
@@ -39,8 +40,13 @@ interface Judged {
   readonly row: Row;
   /** What stands under its key. */
   readonly reply: RecordReply | undefined;
-  /** `gone`: no session stands there; `ended`: one past its absolute limit. */
-  readonly standing: "lives" | "ended" | "gone" | "another's";
+  /**
+   * - `lives`: it is this user's;
+   * - `over`: it is past its absolute limit, or what stands there says that it never comes back;
+   * - `absent`: nothing stands there: it has expired, or is about to be stored;
+   * - `another's`, `nobody's`: it has become so, or is about to become this user's.
+   */
+  readonly standing: "lives" | "over" | "absent" | "another's" | "nobody's";
   /** When the absolute limit ends it, ms on the wall clock. */
   readonly endsAt?: number | undefined;
 }
@@ -60,6 +66,7 @@ export class UserSessions {
   readonly #index: UserIndex;
   readonly #events: Events;
   readonly #destruction: Destruction;
+  readonly #encoder: Encoder;
 
   constructor(parts: {
     keys: Keys;
@@ -69,6 +76,7 @@ export class UserSessions {
     index: UserIndex;
     events: Events;
     destruction: Destruction;
+    encoder: Encoder;
   }) {
     this.#keys = parts.keys;
     this.#records = parts.records;
@@ -77,6 +85,7 @@ export class UserSessions {
     this.#index = parts.index;
     this.#events = parts.events;
     this.#destruction = parts.destruction;
+    this.#encoder = parts.encoder;
   }
 
   /** The living, the oldest first. */
@@ -101,9 +110,9 @@ export class UserSessions {
     // Again, for those that got a new id or a new place meanwhile: their new row came before the old one went.
     for (let pass = 0; pass < maxPasses; pass += 1) {
       const rows = (await this.#index.rows(user)).filter(isMeant);
-      if (rows.length === 0) return ended;
       const outcomes = await inBatches(rows, (row) => this.#end(row, why));
-      ended += outcomes.filter(Boolean).length;
+      ended += outcomes.filter((outcome) => outcome === "ended").length;
+      if (outcomes.every((outcome) => outcome === "left")) return ended;
     }
     throw new SessionStoreError("UNAVAILABLE", "New sessions of the user kept coming; not all were ended. Try again.");
   }
@@ -120,7 +129,7 @@ export class UserSessions {
   async count(user: string): Promise<number> {
     const judged = await inBatches(await this.#index.rows(user), async (row) => {
       const { standing } = await this.#judge(row);
-      return standing === "lives" || !(await this.#index.trim(row)).isGone;
+      return standing === "lives" || !(await this.#takeAway(row, standing)).isGone;
     });
     return judged.filter(Boolean).length;
   }
@@ -134,55 +143,85 @@ export class UserSessions {
       else await this.#index.expect(row, end);
       return;
     }
-    const { isGone, isMine } = await this.#index.trim(row);
+    const { isGone, isMine } = await this.#takeAway(row, standing);
     if (!isGone) await this.#index.expect(row, Date.now() + this.#index.settledMs);
     // Of several sweeps the one that takes the row away tells; of a session that was destroyed or rotated others have told.
-    if (!isMine || standing === "another's" || (standing === "gone" && reply)) return;
+    const isPastLimit = standing === "over" && endsAt !== undefined;
+    if (!isMine || !(standing === "absent" || isPastLimit)) return;
     const event: LifecycleEvent = { type: "expired", handle: this.#keys.handleOf(row.key) };
     this.#events.report(event);
-    if (reply) await this.#records.destroy(row.key, event, { whole: false });
+    if (isPastLimit) await this.#records.destroy(row.key, event, { whole: false });
     else await this.#records.publish(event);
   }
 
-  async #end(row: Row, why: Why): Promise<boolean> {
-    const { standing } = await this.#judge(row);
-    // A row that is young may be of a sign-in under way, whatever stands there now: that is refused.
-    if (standing !== "lives" && (await this.#index.trim(row)).isGone) return false;
+  /** @returns `left`: nothing of this user's is there, nor can it come but by a sign-in that begins after this */
+  async #end(row: Row, why: Why): Promise<"ended" | "nothing" | "left"> {
+    const { standing, reply } = await this.#judge(row);
+    if (standing !== "lives" && (await this.#takeAway(row, standing)).isGone) return "left";
+    // The row is young. A sign-in under way that takes another's session over finds it changed, and adds its row anew.
+    if (standing === "another's" && reply) return (await this.#renew(row.key, reply)) ? "left" : "nothing";
     const hasEnded = await this.#destruction.end(row.key, why);
     await this.#index.remove(row);
-    return hasEnded;
+    return hasEnded ? "ended" : "nothing";
+  }
+
+  /** Stores a record anew, as it is. @returns whether it was still there */
+  async #renew(key: string, { raw, remainingMs }: RecordReply): Promise<boolean> {
+    const text = this.#records.open(raw, key);
+    const base = { id: "", key, raw, text, remainingMs, seenAt: performance.now() };
+    const encoded = this.#encoder.encode(this.#encoder.read(text).fields, base);
+    const lifeMs = remainingMs ?? Infinity;
+    const reply = await this.#records.commit(key, {
+      expected: raw,
+      raw: this.#records.seal(encoded.text, key),
+      lifeMs,
+    });
+    return reply.outcome === "stored";
+  }
+
+  /** Takes a row away whose session is not this user's, unless it may become so. */
+  async #takeAway(row: Row, standing: Judged["standing"]): Promise<{ isGone: boolean; isMine: boolean }> {
+    if (standing === "over") return { isGone: true, isMine: await this.#index.remove(row) };
+    return this.#index.trim(row);
   }
 
   /** What a row says, judged by the record: it may have gone since, or be somebody else's. */
   async #judge(row: Row): Promise<Judged> {
     const reply = await this.#records.peek(row.key);
-    const { raw = "" } = reply ?? {};
-    if (!reply || !holdsRecord(raw)) return { row, reply, standing: "gone" };
+    if (!reply) return { row, reply, standing: "absent" };
+    const { raw } = reply;
+    if (!holdsRecord(raw)) return { row, reply, standing: "over" };
     if (isForward(raw)) return { row, reply, standing: "lives" }; // it is moving
-    if (this.#heads.userOf(raw, row.key) !== row.user) return { row, reply, standing: "another's" };
+    const user = this.#heads.userOf(raw, row.key);
+    if (user !== row.user) return { row, reply, standing: user === undefined ? "nobody's" : "another's" };
     const endsAt = this.#heads.unlessCorrupt(() => this.#heads.endOf(this.#records.open(raw, row.key)));
-    const hasEnded = endsAt !== undefined && endsAt <= Date.now();
-    return { row, reply, endsAt, standing: hasEnded ? "ended" : "lives" };
+    return { row, reply, endsAt, standing: hasPassed(endsAt) ? "over" : "lives" };
   }
 
   #describe({ row: { key }, reply, endsAt }: Judged): UserSession[] {
     if (!reply || isForward(reply.raw)) return [];
-    const record = this.#heads.unlessCorrupt(() => {
-      const text = this.#records.open(reply.raw, key);
-      return { ...this.#codec.decode(text), idleMs: this.#heads.idleMsOf(text) };
-    });
-    if (!record) return [];
+    const text = this.#heads.unlessCorrupt(() => this.#records.open(reply.raw, key));
+    const record = text === undefined ? undefined : this.#heads.unlessCorrupt(() => this.#codec.decode(text));
+    if (text === undefined || !record) return [];
     const now = Date.now();
     const date = (at: number | undefined) => (at === undefined || at === Infinity ? undefined : new Date(at));
     return [
       {
         handle: this.#keys.handleOf(key),
         createdAt: date(record.meta?.created),
-        lastSeenAt: date(lastSeenAt(now, record.idleMs, reply.remainingMs)),
+        lastSeenAt: date(this.#lastSeenAt(now, text, reply.remainingMs)),
         expiresAt: date(Math.min(now + (reply.remainingMs ?? Infinity), endsAt ?? Infinity)),
         fields: record.fields,
       },
     ];
+  }
+
+  #lastSeenAt(now: number, text: string, remainingMs: number | undefined): number | undefined {
+    try {
+      return lastSeenAt(now, this.#heads.idleMsOf(text), remainingMs);
+    } catch {
+      return undefined; // an idle limit that can't be decided, of one session, hides none
+    }
   }
 
   /** The handles that a session may be listed by: its own, and where its id leads since. */
