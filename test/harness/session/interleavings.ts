@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Answer } from "../client.ts";
 
 /** One of two requests whose commands are put in order. */
@@ -25,17 +26,30 @@ const maxSwitches = 3;
  * Runs two requests in every order, up to {@link maxSwitches}, in which their commands can arrive at Redis: all of the
  * left's first, then with one of the right's in between, and so on.
  *
- * @param run given `meet`, which sends the two for one order and tells how that went
+ * @param run given `meet`, which sends the two for one order; it tells what came of it, and what should have
+ * @returns the orders with what went wrong in them; none if all is well
  */
-export async function inEveryOrder(
-  run: (meet: (left: Side, right: Side) => Promise<Interleaving>, number: number) => Promise<void>,
-): Promise<void> {
+export async function* inEveryOrder(
+  run: (meet: (left: Side, right: Side) => Promise<Interleaving>, number: number) => Promise<Finding>,
+): AsyncGenerator<{ readonly order: string } & Finding> {
   let number = 0;
   for (let plan: readonly Turn[] | undefined = []; plan !== undefined; number += 1) {
     const [chosen, taken]: [readonly Turn[], Turn[]] = [plan, []];
-    await run((left, right) => meet(left, right, chosen, taken), number);
+    let order = "";
+    const finding = await run(async (left, right) => {
+      const interleaving = await meet(left, right, chosen, taken);
+      ({ order } = interleaving);
+      return interleaving;
+    }, number);
+    if (!isDeepStrictEqual(finding.found, finding.expected)) yield { order, ...finding };
     plan = planAfter(taken);
   }
+}
+
+/** What came of a race, and what should have. */
+export interface Finding {
+  readonly found: unknown;
+  readonly expected: unknown;
 }
 
 /** Whose command went next; `isSwitch`: though the other had one. `isFree`: both had. */
