@@ -43,7 +43,7 @@ module.exports = {
       severity: "error",
       from: {
         path: inSessionStore(
-          "sessions|committer|destruction|record-heads|records|save-queue|tracked-session|user-index|user-sessions",
+          "sessions|attempts|committer|destruction|encoder|rebase|record-heads|records|rotation|save-queue|sweep|tracked-session|user-index|user-limit|user-sessions",
         ),
       },
       to: {
@@ -54,7 +54,7 @@ module.exports = {
       name: "rules-are-pure",
       comment: "merge, codec and expiry take clock and randomness as arguments and do no I/O",
       severity: "error",
-      from: { path: inSessionStore("merge|codec|expiry|forward|json|keyring|show") },
+      from: { path: inSessionStore("merge|codec|expiry|forward|json|keyring|losses|show") },
       to: {
         path: inSessionStore(
           "sessions|committer|records|scripts|options|middleware|request-session|request-store|engine-store|redis-store",
@@ -65,7 +65,8 @@ module.exports = {
       name: "only-records-and-index-call-scripts",
       severity: "error",
       from: { path: "^packages/session-store/src/", pathNot: inSessionStore("records|user-index|memory-scripts") },
-      to: { path: inSessionStore("scripts") },
+      // The shapes of replies are known above; tsPreCompilationDeps sees their types too.
+      to: { path: inSessionStore("scripts"), dependencyTypesNot: ["type-only"] },
     },
     {
       name: "only-entries-calls-the-cache's-scripts",

@@ -1,7 +1,7 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
 
 /** What the text of a record that has gone on elsewhere starts with. No session's text does. */
-export const forwardMark = ">";
+const forwardMark = ">";
 
 const rotatedMark = `${forwardMark}r`;
 const movedMark = `${forwardMark}m`;
