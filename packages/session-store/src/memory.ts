@@ -41,9 +41,9 @@ class MemoryClient extends EventEmitter implements Subscriber {
     return Buffer.byteLength(this.#server.text(key) ?? "");
   }
 
-  async set(key: string, text: string, ...[unit, life]: [] | ["PX" | "EX", number]): Promise<"OK"> {
-    const lifeMs = life === undefined ? Infinity : life * (unit === "EX" ? 1_000 : 1);
-    this.#server.setText(key, text, lifeMs);
+  async set(key: string, text: string, ...[unit, life]: [] | [unit: string, life: number]): Promise<"OK"> {
+    const unitMs = unit === undefined ? Infinity : oneOf("SET", { PX: 1, EX: 1_000 }, unit);
+    this.#server.setText(key, text, (life ?? 1) * unitMs);
     return "OK";
   }
 
@@ -77,28 +77,33 @@ class MemoryClient extends EventEmitter implements Subscriber {
     return ["0", await this.keys(pattern)];
   }
 
-  async zadd(key: string, _greaterThan: "GT", score: number, member: string): Promise<number> {
+  async zadd(key: string, condition: string, score: number, member: string): Promise<number> {
     const before = this.#server.sortedSet(key).get(member);
-    if (before === undefined || score > before) this.#server.setMember(key, member, score);
-    return before === undefined ? 1 : 0;
+    const isNew = before === undefined;
+    const isMet = oneOf("ZADD", { GT: isNew || score > before, XX: !isNew }, condition);
+    if (isMet) this.#server.setMember(key, member, score);
+    return Number(isMet && isNew);
   }
 
   async zrem(key: string, member: string): Promise<number> {
     return Number(this.#server.removeMember(key, member));
   }
 
-  async zrange(key: string, _from: 0, _to: "-1", withScores?: "WITHSCORES"): Promise<string[]> {
-    return this.#sorted(key).flatMap(([member, score]) => (withScores ? [member, String(score)] : [member]));
+  async zrange(key: string, from: number, to: number | string, withScores?: "WITHSCORES"): Promise<string[]> {
+    const end = Number(to) + 1;
+    const members = this.#sorted(key).slice(from, end === 0 ? undefined : end);
+    return members.flatMap(([member, score]) => (withScores ? [member, String(score)] : [member]));
   }
 
   async zrangebyscore(
     key: string,
-    _min: "-inf",
-    max: number,
-    ...[, from, count]: ["LIMIT", number, number]
+    from: string,
+    to: number,
+    ...[, skipped, count]: ["LIMIT", number, number]
   ): Promise<string[]> {
-    const members = this.#sorted(key).filter(([, score]) => score <= max);
-    return members.slice(from, from + count).map(([member]) => member);
+    const least = oneOf("ZRANGEBYSCORE", { "-inf": -Infinity }, from);
+    const members = this.#sorted(key).filter(([, score]) => score >= least && score <= to);
+    return members.slice(skipped, skipped + count).map(([member]) => member);
   }
 
   async publish(channel: string, message: string): Promise<number> {
@@ -168,6 +173,13 @@ function asRedis(client: MemoryClient): Redis {
     },
   });
   return known as unknown as Redis;
+}
+
+/** What a command's argument stands for; others than the known would be taken for something that they are not. */
+function oneOf<T>(command: string, known: Readonly<Record<string, T>>, given: string): T {
+  const found = known[given];
+  if (found === undefined) throw new Error(`memoryRedis() knows no ${command} with ${given}. Use a real Redis.`);
+  return found;
 }
 
 /** A pattern in which only `*` stands for something else than itself. */

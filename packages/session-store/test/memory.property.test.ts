@@ -11,13 +11,15 @@ const script = (verb: string) => readScript(new URL(`../lua/${verb}.lua`, import
 /** What records may hold: sessions, what remembers a destroyed one, and forwards of each kind. */
 const text = fc.constantFrom("", "{}", '{"a":"é"}', ">r1", ">m", ">m{}", ">x", "\u{1f600}");
 const life = fc.constantFrom(20_000, 50_000, 90_000);
+const lifeOrNone = fc.oneof(life, fc.constant(-1));
+const row = fc.constantFrom("x", "y", "z");
 const key = fc.constantFrom("a", "b");
 
 /** A script with all that it may be given. */
 const call = fc.oneof(
   fc.record({ verb: fc.constant("load"), key, args: fc.constant([]) }),
-  fc.record({ verb: fc.constant("commit"), key, args: fc.tuple(text, text, life, fc.constant("told"), text) }),
-  fc.record({ verb: fc.constant("touch"), key, args: fc.tuple(life) }),
+  fc.record({ verb: fc.constant("commit"), key, args: fc.tuple(text, text, lifeOrNone, fc.constant("told"), text) }),
+  fc.record({ verb: fc.constant("touch"), key, args: fc.tuple(lifeOrNone) }),
   fc.record({
     verb: fc.constant("destroy"),
     key,
@@ -26,7 +28,13 @@ const call = fc.oneof(
   fc.record({
     verb: fc.constant("admit"),
     key: fc.constant("index"),
-    args: fc.tuple(fc.constantFrom("x", "y", "z"), fc.integer({ min: 1, max: 3 })),
+    args: fc.tuple(row, fc.integer({ min: 1, max: 3 })),
+  }),
+  // Settled for a minute: too young. For less than nothing: old enough.
+  fc.record({
+    verb: fc.constant("trim"),
+    key: fc.constant("index"),
+    args: fc.tuple(row, fc.constantFrom(60_000, -60_000)),
   }),
 );
 

@@ -93,6 +93,7 @@ describe("memoryRedis", () => {
     expect(() => void client.hset("a", "b", 1)).toThrow("memoryRedis() knows no hset");
     await expect(client.evalsha("a script of somebody else", 1, "a")).rejects.toThrow("no scripts but those");
     await client.set("a", "text");
+    await expect(client.set("a", "text", "NX")).rejects.toThrow("knows no SET with NX");
     await expect(client.zrange("a", 0, "-1")).rejects.toThrow("WRONGTYPE");
     expect(await Promise.resolve(client)).toBe(client);
   });
