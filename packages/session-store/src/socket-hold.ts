@@ -32,7 +32,7 @@ export function holdSocket(socket: Socket): () => void {
 }
 
 function beginHold(socket: Socket): Hold {
-  const destroy = Reflect.get(socket, "destroy") as (this: Socket, error?: Error) => Socket;
+  const destroy: (this: Socket, error?: Error) => Socket = Reflect.get(socket, "destroy");
   const restore = () => {
     // Not deleted where it was inherited: that would make the socket a dictionary to V8, slow for all its requests.
     socket.destroy = destroy;
