@@ -8,6 +8,7 @@ import { SessionFleet } from "./harness/session/fleet.ts";
 import { change, sessionAt, signedIn } from "./harness/session/requests.ts";
 import type { ServerSettings } from "./harness/session/server-settings.ts";
 import { type SessionRedis, startSessionRedis } from "./harness/session/session-redis.ts";
+import { sessionAfterSwap } from "./harness/session/swapped-record.ts";
 import { Traffic } from "./harness/session/traffic.ts";
 
 let redis: SessionRedis;
@@ -98,6 +99,17 @@ test("a dump of Redis holds no usable id, nor anything of what a session holds: 
     // What is neither hashed nor encrypted would have been found.
     expect(bytes.includes(seen.sessionId ?? "")).toBe(true);
     expect(bytes.includes("shown-value")).toBe(true);
+  } finally {
+    await fleet.stop();
+  }
+});
+
+test("a record that somebody has put in another's place is not read there (G9)", async () => {
+  const prefix = "swapped:";
+  const settings = { stack: "middleware", engine: { prefix, encryption: { keys: [first] } } } as const;
+  const fleet = await SessionFleet.start({ program, redis: redis.port, servers: [settings] });
+  try {
+    expect(await sessionAfterSwap(fleet.url(1), redis, prefix)).toBeUndefined();
   } finally {
     await fleet.stop();
   }

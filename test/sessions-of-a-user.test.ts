@@ -4,6 +4,8 @@ import { Client, sessionCookie } from "./harness/client.ts";
 import { pick, seededRandom, seedOfRun } from "./harness/cache/random.ts";
 import { buildServer } from "./harness/session/build-server.ts";
 import { SessionFleet } from "./harness/session/fleet.ts";
+import { killedSignIns } from "./harness/session/killed-sign-in.ts";
+import { indexing } from "./harness/session/races.ts";
 import { endAll, handlesOf, heldChange, sessionAt, signedIn } from "./harness/session/requests.ts";
 import type { RedisPorts, ServerSettings } from "./harness/session/server-settings.ts";
 import { startSessionCluster, startSessionRedis } from "./harness/session/session-redis.ts";
@@ -31,6 +33,19 @@ const topologies: readonly Topology[] = [
   // A record and the index of its user are on different nodes there.
   { name: "a Cluster of three nodes", start: startSessionCluster },
 ];
+
+test("a server that is killed at any point of a sign-in leaves no session that a log-out-everywhere does not find (S8)", async () => {
+  const redis = await startSessionRedis();
+  const fleet = await SessionFleet.start({ program, redis: redis.port, servers: [indexing, indexing] });
+  try {
+    const left = await killedSignIns(fleet, redis);
+    expect(left.length).toBeGreaterThan(2);
+    expect(left).toEqual(left.map(() => 0));
+  } finally {
+    await fleet.stop();
+    await redis.stop();
+  }
+});
 
 for (const { name, start } of topologies) {
   describe(`three servers on ${name}`, () => {

@@ -10,6 +10,8 @@ export interface Mutation {
   readonly file: string;
   readonly cut: string;
   readonly instead: string;
+  /** A rule that is kept in two places of the file is taken out of both. */
+  readonly also?: { readonly cut: string; readonly instead: string };
 }
 
 /**
@@ -74,14 +76,14 @@ export async function buildProgram(source: string, name: string, mutation?: Muta
   return join(directory, "dist", `${basename(source, ".ts")}.js`);
 }
 
-async function mutate(copy: string, { name, file, cut, instead }: Mutation): Promise<void> {
+async function mutate(copy: string, { name, file, also, ...first }: Mutation): Promise<void> {
   const path = join(copy, file);
-  const text = await readFile(path, "utf8");
-  const found = text.split(cut).length - 1;
-  if (found !== 1)
-    throw new Error(`The cut "${name}" no longer applies: ${file} has its text ${found} times, not once.`);
-  await writeFile(
-    path,
-    text.replace(cut, () => instead),
-  );
+  let text = await readFile(path, "utf8");
+  for (const { cut, instead } of also === undefined ? [first] : [first, also]) {
+    const found = text.split(cut).length - 1;
+    if (found !== 1)
+      throw new Error(`The cut "${name}" no longer applies: ${file} has its text ${found} times, not once.`);
+    text = text.replace(cut, () => instead);
+  }
+  await writeFile(path, text);
 }

@@ -73,6 +73,14 @@ export class SessionFleet {
     place.isInService = true;
   }
 
+  /** Ends a server with SIGKILL, and starts another in its place. */
+  async killAndReplace(number: number, settings: ServerSettings): Promise<void> {
+    const place = this.#place(number);
+    place.server.kill("SIGKILL");
+    await place.server.exited;
+    place.server = await this.#startServer(place.port, settings);
+  }
+
   /** Replaces one server after the other. */
   async replaceAll(settings: ServerSettings): Promise<void> {
     for (const number of this.#places.keys()) await this.replace(number + 1, settings);

@@ -106,7 +106,7 @@ function nextTurn({ left, right }: Sides, plan: readonly Turn[], taken: readonly
 }
 
 /** A request to a server whose commands are let through one by one. */
-class Runner {
+export class Runner {
   readonly #url: string;
   readonly answered: Promise<Answer>;
   isDone = false;

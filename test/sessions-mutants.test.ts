@@ -1,0 +1,147 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { FaultProxy } from "./harness/fault-proxy.ts";
+import type { Mutation } from "./harness/mutant.ts";
+import { buildServer } from "./harness/session/build-server.ts";
+import { networkFault } from "./harness/session/faults.ts";
+import { SessionFleet } from "./harness/session/fleet.ts";
+import { killedSignIns } from "./harness/session/killed-sign-in.ts";
+import { throughOutage } from "./harness/session/outage.ts";
+import {
+  changeAndRotation,
+  changeAndRotationToAnotherUser,
+  indexing,
+  type Race,
+  signInAndLogOutEverywhere,
+  warmUp,
+} from "./harness/session/races.ts";
+import type { ServerSettings } from "./harness/session/server-settings.ts";
+import { type SessionRedis, startSessionRedis } from "./harness/session/session-redis.ts";
+import { sessionAfterSwap } from "./harness/session/swapped-record.ts";
+
+interface Mutant {
+  readonly rule: string;
+  readonly mutation: Mutation;
+  readonly settings: ServerSettings;
+  /** Whether what the rule prevents has happened. */
+  readonly happens: (fleet: SessionFleet) => Promise<boolean>;
+}
+
+let redis: SessionRedis;
+let proxy: FaultProxy;
+beforeAll(async () => {
+  redis = await startSessionRedis();
+  proxy = await FaultProxy.start(redis.port);
+});
+afterAll(async () => {
+  await proxy.stop();
+  await redis.stop();
+});
+
+/** Whether a race fails in some order; the first is enough. */
+function failing(race: Race): Mutant["happens"] {
+  return async (fleet) => {
+    await warmUp(fleet);
+    return (await race(fleet).next()).done !== true;
+  };
+}
+
+const encryptedPrefix = "swapped:";
+const encryptionKey = Buffer.alloc(32, "a key of a test").toString("base64");
+const encrypted: ServerSettings = {
+  stack: "middleware",
+  engine: { prefix: encryptedPrefix, encryption: { keys: [encryptionKey] } },
+};
+
+const mutants: readonly Mutant[] = [
+  {
+    rule: "a destroyed session leaves an empty text, which a commit on its way finds (S3)",
+    settings: indexing,
+    happens: failing(signInAndLogOutEverywhere),
+    mutation: {
+      name: "forgotten-destruction",
+      file: "lua/destroy.lua",
+      cut: 'redis.call("SET", KEYS[1], "", "PX", ARGV[1])\n',
+      instead: "",
+    },
+  },
+  {
+    rule: "a session is in the index before it is stored (S8)",
+    settings: indexing,
+    happens: async (fleet) => (await killedSignIns(fleet, redis)).some((left) => left > 0),
+    mutation: {
+      name: "unlisted-session",
+      file: "src/committer.ts",
+      cut: "if (user != null && user !== before) await index.add(user, key, { lifeMs, endsAt, max: maxRows }, withinMs);",
+      instead: "",
+      also: {
+        cut: "const reply = await this.#send(tracked, { key, change, encoded, given }, withinMs);",
+        instead: `const reply = await this.#send(tracked, { key, change, encoded, given }, withinMs);
+      if (user != null && user !== before) await index.add(user, key, { lifeMs, endsAt, max: maxRows }, withinMs);`,
+      },
+    },
+  },
+  {
+    rule: "an old id leads to the new one only while the user is the same (S7)",
+    settings: indexing,
+    happens: failing(changeAndRotationToAnotherUser),
+    mutation: {
+      name: "fixation",
+      file: "src/rotation.ts",
+      cut: "const forwards = order.graceMs > 0 && arrivedAs === user && before === user;",
+      instead: "const forwards = order.graceMs > 0;",
+    },
+  },
+  {
+    rule: "a rotation replaces the old record only if it is what was seen (S1, S7)",
+    settings: indexing,
+    happens: failing(changeAndRotation),
+    mutation: {
+      name: "blind-rotation",
+      file: "src/rotation.ts",
+      cut: "const reply = await this.#swap(base.key, swap, deadline);",
+      instead: `const there = (await records.peek(base.key))?.raw ?? base.raw;
+      const reply = await this.#swap(base.key, { ...swap, expected: there }, deadline);`,
+    },
+  },
+  {
+    rule: "an encrypted record is bound to its place (G9)",
+    settings: encrypted,
+    happens: async (fleet) => (await sessionAfterSwap(fleet.url(1), redis, encryptedPrefix))?.["user"] === "alice",
+    mutation: {
+      name: "unbound-record",
+      file: "src/keyring.ts",
+      cut: ".setAAD(Buffer.from(key));",
+      instead: ".setAAD(Buffer.alloc(0));",
+      also: {
+        cut: "decipher.setAAD(Buffer.from(key))",
+        instead: "decipher.setAAD(Buffer.alloc(0))",
+      },
+    },
+  },
+  {
+    rule: "after some failures in a row nothing is sent for a while (S10)",
+    settings: { stack: "middleware" },
+    happens: async (fleet) => {
+      const { second } = await throughOutage(fleet, networkFault(proxy, "hold", "heldChunks"));
+      return second.every(({ waitedMs }) => waitedMs > 250);
+    },
+    mutation: {
+      name: "no-breaker",
+      file: "src/availability.ts",
+      cut: "const breaker = { failures: 5,",
+      instead: "const breaker = { failures: 1_000_000,",
+    },
+  },
+];
+
+for (const { rule, mutation, settings, happens } of mutants) {
+  test(`${mutation.name} is seen happening once this rule is taken out: ${rule}`, async () => {
+    const program = await buildServer(mutation);
+    const fleet = await SessionFleet.start({ program, redis: proxy.port, servers: [settings, settings, settings] });
+    try {
+      expect(await happens(fleet)).toBe(true);
+    } finally {
+      await fleet.stop();
+    }
+  }, 120_000);
+}
