@@ -6,7 +6,7 @@ import { SessionStoreError } from "./errors.ts";
 import type { Events, LifecycleEvent } from "./events.ts";
 import { hasPassed } from "./expiry.ts";
 import type { Keys } from "./keys.ts";
-import { mergeSessions, withoutRules } from "./merge.ts";
+import { mergeSessions, rebasing } from "./merge.ts";
 import type { Rebase } from "./rebase.ts";
 import type { Change, Records } from "./records.ts";
 import { show } from "./show.ts";
@@ -129,7 +129,7 @@ export class Committer {
   #reveal(session: object, given: SessionFields, stored: SessionFields, conflicts: readonly string[]): void {
     this.#parts.events.report({ type: "merged", conflicts });
     const now = this.#parts.encoder.copy(session);
-    show(session, now, mergeSessions(given, now, stored, withoutRules).value);
+    show(session, now, mergeSessions(given, now, stored, rebasing).value);
   }
 }
 

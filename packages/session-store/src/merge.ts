@@ -14,10 +14,15 @@ export interface MergeRules {
   readonly atomicPaths: ReadonlySet<string>;
   /** Values that a rule of the user's decides. */
   readonly resolvers: ReadonlyMap<string, Resolver>;
+  /** Theirs has come of base by a merge, so that a list may have others' items before base's. */
+  readonly isRebase?: boolean;
 }
 
 /** No rules but the common ones. */
 export const withoutRules: MergeRules = { atomicPaths: new Set(), resolvers: new Map() };
+
+/** For what a session has become since its commit began, onto what that commit has stored. */
+export const rebasing: MergeRules = { ...withoutRules, isRebase: true };
 
 /** A merged value and the paths at which both sides had changed the very same value, so that mine replaced theirs. */
 export interface Merged {
@@ -84,6 +89,10 @@ function mergeValue(sides: Sides<unknown>): unknown {
     }
     const appended = mergeAppends(base, mine, theirs);
     if (appended) return appended;
+    // Else mine would replace theirs, and its next commit would take others' items for deleted.
+    if (rules.isRebase && isList(base) && isList(mine) && isList(theirs) && startsWith(mine, base)) {
+      return theirs.concat(mine.slice(base.length));
+    }
   }
 
   if (isDeepStrictEqual(mine, theirs)) return mine;
