@@ -154,10 +154,13 @@ export class UserSessions {
     else await this.#records.publish(event);
   }
 
-  /** @returns `left`: nothing of this user's is there, nor can it come but by a sign-in that begins after this */
+  /**
+   * @returns `left`: the row stays, and nothing of this user's is there, nor can it come but by a sign-in that begins after
+   * this; `nothing`: none has ended by this, but it may have gone on under a row that was added since the rows were listed
+   */
   async #end(row: Row, why: Why): Promise<"ended" | "nothing" | "left"> {
     const { standing, reply } = await this.#judge(row);
-    if (standing !== "lives" && (await this.#takeAway(row, standing)).isGone) return "left";
+    if (standing !== "lives" && (await this.#takeAway(row, standing)).isGone) return "nothing";
     // The row is young. A sign-in under way that takes another's session over finds it changed, and adds its row anew.
     if (standing === "another's" && reply) return (await this.#renew(row.key, reply)) ? "left" : "nothing";
     const hasEnded = await this.#destruction.end(row.key, why);
