@@ -9,7 +9,7 @@ import type { Change } from "./session-server.ts";
 export type Work = "in flight" | "read" | "change" | "sign-in";
 
 /** The status of an answer that ended before it was complete. */
-export const brokenOff = 0;
+const brokenOff = 0;
 
 /** How one request was answered. */
 interface Answered {
