@@ -9,6 +9,7 @@ import {
   changeAndRotationToAnotherUser,
   indexing,
   limiting,
+  logOutEverywhereAndMove,
   type Race,
   rotationAndEnd,
   signInAndLogOutEverywhere,
@@ -113,4 +114,11 @@ describe("sessions that move from plain to hashed ids", () => {
     () => fleet.run(signOutAndMove),
     timeout,
   );
+  for (const step of ["before", "after"] as const) {
+    test(
+      `a log-out-everywhere on a server of the step ${step} finds a session that moves meanwhile (S8)`,
+      () => fleet.run(logOutEverywhereAndMove(step)),
+      timeout,
+    );
+  }
 });

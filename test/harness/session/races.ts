@@ -25,8 +25,8 @@ export function limiting(beyond: "reject" | "oldest"): ServerSettings {
 }
 
 const moving = { prefix: "moving:", ...patient };
-const beforeMove: ServerSettings = { stack: "middleware", engine: { ...moving, ids: "plain", migrateTo: "hashed" } };
-const afterMove: ServerSettings = { stack: "middleware", engine: { ...moving, ids: "hashed", migrateFrom: "plain" } };
+const beforeMove: ServerSettings = { ...indexing, engine: { ...moving, ids: "plain", migrateTo: "hashed" } };
+const afterMove: ServerSettings = { ...indexing, engine: { ...moving, ids: "hashed", migrateFrom: "plain" } };
 
 /** A server of the step before sessions move, and two of the step after. */
 export const acrossMove: readonly ServerSettings[] = [beforeMove, afterMove, afterMove];
@@ -158,25 +158,27 @@ export function changeAndRotationToAnotherUser(fleet: SessionFleet): AsyncGenera
 
 /** S1: the change on the server of the step before is kept. */
 export function changeAndMove(fleet: SessionFleet): AsyncGenerator<Finding> {
-  return inEveryOrder(async (meet) => {
-    const client = await signedIn(fleet.url(1), { user: "ann" });
+  return inEveryOrder(async (meet, number) => {
+    const user = `moved-${number}`;
+    const client = await signedIn(fleet.url(1), { user });
     const { left, right } = await meet(
       changing(fleet.url(1), client.copy(), { set: { a: 1 } }),
       reading(fleet.url(2), client.copy()),
     );
-    return everywhere(fleet, client, { user: "ann", a: 1 }, [left.status, right.status]);
+    return oneSession(fleet, { user, a: 1 }, { clients: [client], statuses: [left.status, right.status] });
   });
 }
 
 /** S1: two servers move it at once, and both keep what they change. */
 export function twoMoves(fleet: SessionFleet): AsyncGenerator<Finding> {
-  return inEveryOrder(async (meet) => {
-    const client = await signedIn(fleet.url(1), { user: "ann" });
+  return inEveryOrder(async (meet, number) => {
+    const user = `moved-twice-${number}`;
+    const client = await signedIn(fleet.url(1), { user });
     const { left, right } = await meet(
       changing(fleet.url(2), client.copy(), { set: { a: 1 } }),
       changing(fleet.url(3), client.copy(), { set: { b: 1 } }),
     );
-    return everywhere(fleet, client, { user: "ann", a: 1, b: 1 }, [left.status, right.status]);
+    return oneSession(fleet, { user, a: 1, b: 1 }, { clients: [client], statuses: [left.status, right.status] });
   });
 }
 
@@ -187,6 +189,18 @@ export function signOutAndMove(fleet: SessionFleet): AsyncGenerator<Finding> {
     await meet(signingOut(fleet.url(1), client.copy()), reading(fleet.url(2), client.copy()));
     return { found: await found(fleet, client), expected: [] };
   });
+}
+
+/** S8: a log-out-everywhere on the server of either step finds it wherever it is. */
+export function logOutEverywhereAndMove(step: "before" | "after"): Race {
+  return (fleet) =>
+    inEveryOrder(async (meet, number) => {
+      const user = `mover-${step}-${number}`;
+      const client = await signedIn(fleet.url(1), { user });
+      const [ending, other] = step === "before" ? [fleet.url(1), fleet.url(2)] : [fleet.url(2), fleet.url(3)];
+      await meet(signingOutEverywhere(ending, user), reading(other, client.copy()));
+      return { found: [await found(fleet, client), await handlesOf(fleet.url(3), user)], expected: [[], []] };
+    });
 }
 
 function signingIn(url: string, client: Client, user: string): Side {
@@ -218,18 +232,6 @@ async function found(fleet: SessionFleet, client: Client): Promise<unknown[]> {
   // Each time as it was: an answer may give the client another cookie.
   const sessions = await Promise.all(fleet.urls.map((url) => sessionAt(url, client.copy())));
   return sessions.filter((session) => session !== undefined);
-}
-
-async function everywhere(
-  fleet: SessionFleet,
-  client: Client,
-  fields: object,
-  statuses: readonly number[],
-): Promise<Finding> {
-  return {
-    found: { sessions: await found(fleet, client), statuses },
-    expected: { sessions: fleet.urls.map(() => fields), statuses: statuses.map(() => 200) },
-  };
 }
 
 /** Every client finds it on every server, and it is listed once. */
