@@ -14,6 +14,7 @@ import {
   rotationAndEnd,
   signInAndLogOutEverywhere,
   signOutAndMove,
+  takeoverAndLogOutEverywhere,
   twoMoves,
   twoRotations,
   twoSignIns,
@@ -58,6 +59,13 @@ describe("sessions of a user", () => {
     () => fleet.run(signInAndLogOutEverywhere),
     timeout,
   );
+  for (const by of ["change", "rotation"] as const) {
+    test(
+      `a session that becomes a user's by a ${by} while all of theirs end is theirs and listed, or gone (S8)`,
+      () => fleet.run(takeoverAndLogOutEverywhere(by)),
+      timeout,
+    );
+  }
   test(
     "a change that meets a log-out-everywhere brings nothing back (S3, S8)",
     () => fleet.run(changeAndLogOutEverywhere),

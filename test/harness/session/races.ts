@@ -59,6 +59,31 @@ export function signInAndLogOutEverywhere(fleet: SessionFleet): AsyncGenerator<F
   });
 }
 
+/** S8: a session that becomes a user's without a new sign-in is that user's and listed, or gone; and nobody else's. */
+export function takeoverAndLogOutEverywhere(by: "change" | "rotation"): Race {
+  return (fleet) =>
+    inEveryOrder(async (meet, number) => {
+      const [guest, user] = [`${by}-guest-${number}`, `${by}-member-${number}`];
+      const [old, client] = [await signedIn(fleet.url(3), { user }), await signedIn(fleet.url(3), { user: guest })];
+      const takeover =
+        by === "change"
+          ? changing(fleet.url(1), client, { set: { user } })
+          : rotating(fleet.url(1), client, { graceMs, user });
+      await meet(takeover, signingOutEverywhere(fleet.url(2), user));
+      const isSignedIn = (await sessionAt(fleet.url(3), client.copy())) !== undefined;
+      const listed = [await handlesOf(fleet.url(3), guest), await handlesOf(fleet.url(3), user)];
+      await endAll(fleet.url(3), user);
+      return {
+        found: {
+          old: await found(fleet, old),
+          listed: listed.map(({ length }) => length),
+          later: await found(fleet, client),
+        },
+        expected: { old: [], listed: [0, isSignedIn ? 1 : 0], later: [] },
+      };
+    });
+}
+
 /** S3, S8: the change brings nothing back. */
 export function changeAndLogOutEverywhere(fleet: SessionFleet): AsyncGenerator<Finding> {
   return inEveryOrder(async (meet, number) => {
