@@ -11,6 +11,7 @@ import {
   changeAndRotationToAnotherUser,
   indexing,
   type Race,
+  rotationAndEnd,
   signInAndLogOutEverywhere,
   warmUp,
 } from "./harness/session/races.ts";
@@ -78,6 +79,28 @@ const mutants: readonly Mutant[] = [
         instead: `const reply = await this.#send(tracked, { key, change, encoded, given }, withinMs);
       if (user != null && user !== before) await index.add(user, key, { lifeMs, endsAt, max: maxRows }, withinMs);`,
       },
+    },
+  },
+  {
+    rule: "a row whose record may still be on its way stays in the index (S8)",
+    settings: indexing,
+    happens: failing(signInAndLogOutEverywhere),
+    mutation: {
+      name: "hasty-trim",
+      file: "lua/trim.lua",
+      cut: '  return "young"\n',
+      instead: "",
+    },
+  },
+  {
+    rule: "where a row was taken away the rows are listed again: its session may have a new id (S7, S8)",
+    settings: indexing,
+    happens: failing(rotationAndEnd("log-out-everywhere")),
+    mutation: {
+      name: "single-listing",
+      file: "src/user-sessions.ts",
+      cut: '(await this.#takeAway(row, standing)).isGone) return "nothing";',
+      instead: '(await this.#takeAway(row, standing)).isGone) return "left";',
     },
   },
   {
