@@ -25,7 +25,8 @@ for (const stack of ["store", "middleware"] as const) {
   describe(`three servers with ${stack}`, () => {
     let fleet: SessionFleet;
     beforeAll(async () => {
-      fleet = await startThree({ stack, engine: { prefix: `${stack}:` }, maxAgeMs: 600_000 });
+      // Rolling, so that each answer has a reason to set the cookie.
+      fleet = await startThree({ stack, engine: { prefix: `${stack}:` }, maxAgeMs: 600_000, rolling: true });
     });
     afterAll(() => fleet.stop());
 

@@ -91,10 +91,6 @@ app.post("/sign-out-elsewhere", async (req, res) => {
   res.json({ ended: await engine().destroyForUser(user, { except: req.sessionID }) });
 });
 
-app.get("/counts", (_req, res) => {
-  res.json(sessions?.counts() ?? {});
-});
-
 const server = createServer(app);
 server.on("checkContinue", app);
 server.listen(port, "127.0.0.1", () => console.log(`session server listening on ${port}`));
