@@ -69,6 +69,10 @@ export class Committer {
       const before = base && encoder.headOf(base).meta?.user;
       const { user } = head.meta;
       if (user != null && user !== before) await index.add(user, key, { lifeMs, endsAt, max: maxRows }, withinMs);
+      // Of a life that is made shorter the sweep would not look for the end in time, or never.
+      if (user != null && user === before && attempts.isFirst && lifeMs < (base?.remainingMs ?? Infinity)) {
+        await index.hasten({ user, key }, { lifeMs, endsAt }, withinMs);
+      }
       const seenAt = performance.now();
       const raw = records.seal(text, key);
       const event = base ? undefined : this.#born(key);

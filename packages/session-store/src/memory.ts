@@ -80,7 +80,7 @@ class MemoryClient extends EventEmitter implements Subscriber {
   async zadd(key: string, condition: string, score: number, member: string): Promise<number> {
     const before = this.#server.sortedSet(key).get(member);
     const isNew = before === undefined;
-    const isMet = oneOf("ZADD", { GT: isNew || score > before, XX: !isNew }, condition);
+    const isMet = oneOf("ZADD", { GT: isNew || score > before, LT: isNew || score < before, XX: !isNew }, condition);
     if (isMet) this.#server.setMember(key, member, score);
     return Number(isMet && isNew);
   }

@@ -119,15 +119,22 @@ export class UserIndex {
   /** Forgets when a session was to end. @returns whether nobody else has */
   async settle(row: Row): Promise<boolean> {
     const removed = await write(() =>
-      this.#commands.send("the trimming of an index", (client) => client.zrem(this.#keys.due, this.#due(row))),
+      this.#commands.send<number | string>("the trimming of an index", (client) =>
+        client.zrem(this.#keys.due, this.#due(row)),
+      ),
     );
-    return removed === 1;
+    return Number(removed) === 1; // a client with ioredis' `stringNumbers` gives text
   }
 
   /** Notes when a session will have ended, unless it is used. `at`: ms on the wall clock. */
   async expect(row: Row, at: number, withinMs?: number): Promise<void> {
-    const add = (client: RedisClient) => client.zadd(this.#keys.due, "GT", Math.ceil(at), this.#due(row));
-    await write(() => this.#commands.send<unknown>("the indexing of a session", add, withinMs));
+    await this.#note("GT", row, at, withinMs);
+  }
+
+  /** Notes that a session is about to be given a life that ends sooner than was noted. Too soon does no harm: it is looked at. */
+  async hasten(row: Row, { lifeMs, endsAt }: { lifeMs: number; endsAt: number | undefined }, withinMs: number) {
+    const end = Math.min(Date.now() + lifeMs, endsAt ?? Infinity);
+    if (end !== Infinity) await this.#note("LT", row, end, withinMs);
   }
 
   /** All rows of a user, the oldest first. */
@@ -149,6 +156,13 @@ export class UserIndex {
       const at = row.indexOf(" ");
       return { user: row.slice(0, at), key: this.#keys.recordOfRow(row.slice(at + 1)) };
     });
+  }
+
+  /** Notes an end; where one is noted already, only a later (`GT`) or an earlier (`LT`) one. */
+  async #note(which: "GT" | "LT", row: Row, at: number, withinMs?: number): Promise<void> {
+    // ioredis' types have each condition by itself.
+    const add = (client: RedisClient) => client.zadd(this.#keys.due, which as "GT", Math.ceil(at), this.#due(row));
+    await write(() => this.#commands.send<unknown>("the indexing of a session", add, withinMs));
   }
 
   #due({ user, key }: Row): string {
