@@ -5,7 +5,7 @@ import type { SessionsOptions } from "../../src/index.ts";
 import { startEngine } from "./engine.ts";
 import { intercept } from "./redis.ts";
 
-export const userOf = (fields: Readonly<Record<string, unknown>>) => fields.user as string | undefined;
+const userOf = (fields: Readonly<Record<string, unknown>>) => fields.user as string | undefined;
 
 /** Starts engines that keep an index of each user's sessions. */
 export const starter =
