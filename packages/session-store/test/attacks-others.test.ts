@@ -313,11 +313,12 @@ describe("the sweep", () => {
   it("is not held up by rows that it may not look at", async () => {
     const { create, sessions, prefix } = start({ ids: "plain" });
     await create("good", { user: "ann" });
-    const due = Array.from({ length: 100 }, (_, n) => [0, `${sessions.handleOf("bob")} bad${n}`]).flat();
-    await client.zadd(`${prefix}h:due`, ...due);
     await client.del(`${prefix}good`);
     await age(client, prefix);
     await makeDue(client, prefix);
+    // A whole batch, due before it.
+    const due = Array.from({ length: 100 }, (_, n) => [0, `${sessions.handleOf("bob")} bad${n}`]).flat();
+    await client.zadd(`${prefix}h:due`, ...due);
     const { restricted, allow, end } = await restrictedClient(client);
     onTestFinished(end);
     for (const rule of ["resetkeys", `~${prefix}h:*`, `~${prefix}good`]) await allow(rule);
