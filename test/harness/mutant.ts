@@ -44,8 +44,9 @@ async function buildCopy(name: string, scope: string, mutation?: Mutation): Prom
   }
   await symlink(join(original, "node_modules"), join(copy, "node_modules"));
   if (mutation !== undefined) await mutate(copy, mutation);
-  // Its own build, without the types that nothing here reads.
-  await build({ cwd: copy, tsconfig: false, dts: false, logLevel: "error" });
+  // Its own build, without the types that nothing here reads. Newer Node would read its configuration by itself, which it
+  // refuses to do below node_modules.
+  await build({ cwd: copy, configLoader: "unrun", tsconfig: false, dts: false, logLevel: "error" });
 }
 
 /**
