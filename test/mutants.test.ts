@@ -50,8 +50,9 @@ const mutants: readonly Mutant[] = [
     mutation: {
       name: "revival",
       file: "lua/commit.lua",
-      cut: 'if ARGV[1] ~= "" and not current then\n  return "gone"\nend\n',
-      instead: "",
+      cut: 'if current == "" or (ARGV[1] ~= "" and not current) then\n  return "gone"\nend\n',
+      // What a destroyed session leaves is overwritten too.
+      instead: 'if current == "" then\n  current = ARGV[1]\nend\n',
     },
   },
   {
