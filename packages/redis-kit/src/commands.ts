@@ -1,3 +1,5 @@
+// Not the global one, which fake timers of a user's tests hold up, and with it the client.
+import { setImmediate } from "node:timers";
 import type { Redis } from "ioredis";
 import { type RedisClient, isCluster } from "./client.ts";
 import { withDeadline } from "./deadline.ts";
@@ -8,6 +10,12 @@ const maxUnanswered = 256;
 
 /** States in which ioredis would queue a command without bound, or refuse it, instead of sending it. */
 const disconnected: ReadonlySet<string> = new Set(["reconnecting", "close", "disconnecting", "end"]);
+
+/** A turn of the event loop in which commands were sent. */
+interface Turn {
+  /** When they left, on the monotonic clock, in ms. */
+  leftAt: number | undefined;
+}
 
 /**
  * Sends commands with a deadline each, and tells of each failure what is known about its effect.
@@ -21,7 +29,7 @@ export class Commands {
   readonly #deadlineMs: number;
   #unanswered = 0;
   #probedAt = -Infinity;
-  #corked: Redis["stream"] | undefined;
+  #turn: Turn | undefined;
 
   constructor(client: RedisClient, options: { deadlineMs: number }) {
     this.#client = client;
@@ -43,7 +51,7 @@ export class Commands {
     if (this.#unanswered >= maxUnanswered && !this.#mayProbe()) {
       throw new CommandError("not-sent", `Redis does not answer: ${what} was not sent.`);
     }
-    this.#together();
+    const turn = this.#together();
     try {
       const reply = await withDeadline(command(this.#client), {
         deadlineMs,
@@ -52,6 +60,8 @@ export class Commands {
           const message = `Redis did not answer ${what} within ${Math.round(deadlineMs)} ms.`;
           return new CommandError("no-reply", message, { wasHurried: deadlineMs < this.#deadlineMs });
         },
+        // After a stall of the event loop it may leave only now.
+        beganAt: turn && (() => turn.leftAt),
         onLate: () => {
           this.#unanswered = Math.max(0, this.#unanswered - 1);
         },
@@ -68,16 +78,19 @@ export class Commands {
    * Lets what is sent in this turn of the event loop leave in one write at its end: the system call costs more than all that
    * we do for a command. Not in a Cluster, where each node has a socket of its own.
    */
-  #together(): void {
-    if (this.#corked !== undefined || isCluster(this.#client)) return;
+  #together(): Turn | undefined {
+    if (this.#turn !== undefined || isCluster(this.#client)) return this.#turn;
     const stream = this.#client.stream as Redis["stream"] | undefined;
-    if (stream === undefined) return; // not connected yet
-    this.#corked = stream;
+    if (stream === undefined) return undefined; // not connected yet
+    const turn: Turn = { leftAt: undefined };
+    this.#turn = turn;
     stream.cork();
     setImmediate(() => {
-      this.#corked = undefined;
+      this.#turn = undefined;
+      turn.leftAt = performance.now();
       stream.uncork();
     });
+    return turn;
   }
 
   #mayProbe(): boolean {

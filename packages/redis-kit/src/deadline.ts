@@ -2,21 +2,37 @@
  * Settles as `work` does, or rejects with `lateError()` after `deadlineMs` on the monotonic clock.
  *
  * `work` is not cancelled; its late outcome goes to `onLate`, so that it never becomes an unhandled rejection.
+ *
+ * @param options `beganAt`: when the work has begun, where that is later than this call, on the monotonic clock;
+ * `undefined`: it has not begun yet
  */
 export function withDeadline<T>(
   work: Promise<T>,
-  options: { deadlineMs: number; lateError: () => Error; onLate: () => void },
+  options: {
+    deadlineMs: number;
+    lateError: () => Error;
+    onLate: () => void;
+    beganAt?: (() => number | undefined) | undefined;
+  },
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     let late = false;
     let immediate: NodeJS.Immediate | undefined;
-    const timer = setTimeout(() => {
+    let timer: NodeJS.Timeout;
+    const due = () => {
+      const now = performance.now();
+      const leftMs = options.beganAt ? options.deadlineMs - (now - (options.beganAt() ?? now)) : 0;
+      if (leftMs >= 1) {
+        timer = setTimeout(due, leftMs);
+        return;
+      }
       // After a stall of the event loop the timer is due before the socket is read: the answer may be lying there.
       immediate = setImmediate(() => {
         late = true;
         reject(options.lateError());
       });
-    }, options.deadlineMs);
+    };
+    timer = setTimeout(due, options.deadlineMs);
     const onTime = () => {
       clearTimeout(timer);
       clearImmediate(immediate);

@@ -7,7 +7,7 @@
 -- KEYS[1]  the record
 -- ARGV[1]  the record's text as the writer knows it; empty: the session was born in this request
 -- ARGV[2]  the new text
--- ARGV[3]  its life in ms; -1: no expiry
+-- ARGV[3]  its life in ms; -1: no expiry; "kept": that of the text it replaces
 -- ARGV[4]  the channel to tell, and
 -- ARGV[5]  what to tell it; empty: nothing
 -- returns  "stored" | "again": it was stored already | "gone" | { "conflict", the current text }
@@ -27,6 +27,8 @@ end
 
 if ARGV[3] == "-1" then
   redis.call("SET", KEYS[1], ARGV[2])
+elseif ARGV[3] == "kept" then
+  redis.call("SET", KEYS[1], ARGV[2], "KEEPTTL")
 else
   redis.call("SET", KEYS[1], ARGV[2], "PX", ARGV[3])
 end

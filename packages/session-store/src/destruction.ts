@@ -1,3 +1,4 @@
+import { CorruptRecord } from "./codec.ts";
 import type { Events, LifecycleEvent } from "./events.ts";
 import { holdsRecord, isForward, readForward } from "./forward.ts";
 import type { Keys } from "./keys.ts";
@@ -36,8 +37,7 @@ export class Destruction {
     let raw = await this.#records.destroy(key, event, { whole: id === undefined });
     let hasEnded = false;
     if (id !== undefined && raw && isForward(raw)) {
-      const forward = readForward(raw, id);
-      if (forward?.kind === "rotated") hasEnded = await this.endNamed(forward.id, why);
+      hasEnded = await this.#endSuccessor(raw, id, why);
       // Last: if what comes before fails, or its answer is lost, who tries again still finds the way.
       raw = await this.#records.destroy(key, event, { whole: true });
     }
@@ -48,6 +48,15 @@ export class Destruction {
     return true;
   }
 
+  /** Ends what a session goes on as, unless that is somebody else's by now: who knew an id before a sign-in may not end that. */
+  async #endSuccessor(raw: string, id: string, why: Why): Promise<boolean> {
+    const forward = readForward(raw, id);
+    if (forward === undefined || forward.kind === "moved") return false;
+    const successor = await this.#records.load(forward.id).catch(unlessCorrupt);
+    if (!successor || this.#heads.userOf(successor.raw, successor.key) !== (forward.user ?? undefined)) return false;
+    return this.endNamed(forward.id, why);
+  }
+
   /** Ends a session wherever its record may be. @returns whether one has ended by this */
   async endNamed(idOrHandle: string, why: Why): Promise<boolean> {
     let hasEnded = false;
@@ -56,4 +65,8 @@ export class Destruction {
     }
     return hasEnded;
   }
+}
+
+function unlessCorrupt(error: unknown): undefined {
+  if (!(error instanceof CorruptRecord)) throw error;
 }

@@ -51,8 +51,7 @@ export class Encoder {
   encode(fields: SessionFields, base: Base | undefined): Encoded {
     const before = base && this.headOf(base).meta;
     const created = before?.created ?? Date.now();
-    const write = `${this.#writer}-${(this.#writes += 1).toString(36)}`;
-    const writes = [write, ...(before?.writes ?? [])].slice(0, maxRemembered);
+    const writes = this.#nextWrites(before);
     const user = this.#userOf(fields, before);
     const meta: RecordMeta = { v: 1, created, writes, ...(user !== undefined && { user }) };
     const text = serializable(() => this.#codec.encode(fields, meta));
@@ -69,6 +68,18 @@ export class Encoder {
       endsAt: absoluteEnd(created, this.#options.absoluteMs),
       head: { meta, expires: expires instanceof Date ? expires.toJSON() : expires },
     };
+  }
+
+  /** A record's text with another commit's name to it, and nothing else changed: whoever is about to commit over it must look again. */
+  renew(text: string): string {
+    const { fields, meta } = this.#codec.decode(text);
+    const before = meta ?? { v: 1, created: Date.now(), writes: [] };
+    return this.#codec.encode(fields, { ...before, writes: this.#nextWrites(before) });
+  }
+
+  #nextWrites(before: RecordMeta | undefined): string[] {
+    const write = `${this.#writer}-${(this.#writes += 1).toString(36)}`;
+    return [write, ...(before?.writes ?? [])].slice(0, maxRemembered);
   }
 
   /**

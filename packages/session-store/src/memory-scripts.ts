@@ -26,7 +26,9 @@ function commit(server: MemoryServer, key: string, args: readonly string[]): str
   if (current === text) return "again";
   if (current === "" || (expected !== "" && current === undefined)) return "gone";
   if (current !== undefined && current !== expected) return ["conflict", current];
-  server.setText(key, text, lifeMs === "-1" ? Infinity : Number(lifeMs));
+  const keptMs = server.remainingMs(key);
+  const life = lifeMs === "kept" ? keptMs : Number(lifeMs);
+  server.setText(key, text, life < 0 ? Infinity : life);
   if (message !== "") server.publish(channel, message);
   return "stored";
 }

@@ -87,7 +87,7 @@ export class Rebase {
   #ancestor({ tracked, base }: Refused, writes: readonly string[]): SessionFields {
     // An earlier commit of this very object did arrive: the object builds on what it was then. Once it has been rebased it
     // builds on what it was rebased onto.
-    const arrived = base === tracked.base && tracked.unconfirmed.find(({ write }) => writes.includes(write));
+    const arrived = base?.raw === tracked.base?.raw && tracked.unconfirmed.find(({ write }) => writes.includes(write));
     if (arrived) return arrived.given;
     if (base) return this.#encoder.read(base.text).fields;
     throw new SessionStoreError("CONFLICT", "The new session's id is already in use; nothing was stored.");

@@ -32,11 +32,17 @@ export class RecordHeads {
 
   /** Whose it is, by the user's name in the index: nobody's where it can't be read. */
   userOf(raw: string, key: string): string | undefined {
+    const owner = this.ownerOf(raw, key);
+    return owner === "unreadable" ? undefined : (owner ?? undefined);
+  }
+
+  /** As {@link RecordHeads.userOf}, for who must tell what is nobody's from what can't be read here. */
+  ownerOf(raw: string, key: string): string | null | undefined {
     if (!this.#options.userOf) return undefined;
     try {
-      return this.#codec.head(this.#records.open(raw, key)).user ?? undefined;
+      return this.#codec.head(this.#records.open(raw, key)).user;
     } catch {
-      return undefined;
+      return "unreadable";
     }
   }
 

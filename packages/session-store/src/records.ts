@@ -1,5 +1,5 @@
 import { type CircuitBreaker, type RedisClient, keyPrefixOf, scanKeys } from "@lockstep/redis-kit";
-import { CorruptRecord } from "./codec.ts";
+import { type Codec, CorruptRecord } from "./codec.ts";
 import { SessionStoreError, fromCommandError } from "./errors.ts";
 import { type LifecycleEvent, messageOf } from "./events.ts";
 import { holdsRecord, isEnd, isForward, movedWith, readForward } from "./forward.ts";
@@ -25,8 +25,8 @@ export interface Change {
   /** The raw text as last seen; `undefined`: the session was born in this request. */
   readonly expected: string | undefined;
   readonly raw: string;
-  /** `Infinity`: no expiry. */
-  readonly lifeMs: number;
+  /** `Infinity`: no expiry; `"kept"`: as long as what it replaces. */
+  readonly lifeMs: number | "kept";
   /** What all servers are told with it. */
   readonly event?: LifecycleEvent | undefined;
 }
@@ -37,19 +37,21 @@ export class Records {
   readonly #commands: CircuitBreaker;
   readonly #keys: Keys;
   readonly #keyring: Keyring;
+  readonly #codec: Codec;
   readonly #tombstoneMs: number;
   readonly #isMovingHere: boolean;
   /** Where other servers are told of sessions. ioredis puts its own prefix before keys only. */
   readonly channel: string;
 
-  constructor(options: ResolvedOptions, { commands, keys }: { commands: CircuitBreaker; keys: Keys }) {
+  constructor(options: ResolvedOptions, parts: { commands: CircuitBreaker; keys: Keys; codec: Codec }) {
     this.#client = options.client;
-    this.#commands = commands;
-    this.#keys = keys;
+    this.#commands = parts.commands;
+    this.#keys = parts.keys;
+    this.#codec = parts.codec;
     this.#keyring = createKeyring(options.encryption);
     this.#tombstoneMs = tombstoneMs(options);
     this.#isMovingHere = options.migrateFrom !== undefined;
-    this.channel = keyPrefixOf(options.client) + keys.channel;
+    this.channel = keyPrefixOf(options.client) + parts.keys.channel;
   }
 
   /**
@@ -115,7 +117,8 @@ export class Records {
    */
   async move(base: Base): Promise<Base | undefined> {
     const raw = movedWith(this.seal(base.text, this.keyFor(base.id)));
-    await this.commit(base.key, { expected: base.raw, raw, lifeMs: base.remainingMs ?? Infinity });
+    // S6: somebody may have used the session since it was read.
+    await this.commit(base.key, { expected: base.raw, raw, lifeMs: "kept" });
     return this.load(base.id);
   }
 
@@ -188,7 +191,12 @@ export class Records {
   async #follow(from: { id: string; key: string } & RecordReply, forwards: number): Promise<Base | undefined> {
     const forward = readForward(from.raw, from.id);
     if (!forward || forwards === 0) throw new CorruptRecord("a forward that can't be followed");
-    if (forward.kind === "rotated") return this.load(forward.id, forwards - 1);
+    if (forward.kind !== "moved") {
+      if (forward.kind === "ended") return undefined;
+      const base = await this.load(forward.id, forwards - 1);
+      // Fixation: not to a session that somebody has signed in to since, by whatever request.
+      return base && this.#codec.head(base.text).user === forward.user ? base : undefined;
+    }
     const key = this.#keys.places(from.id).at(-1);
     if (key === undefined || key === from.key) throw new CorruptRecord("moved to ids of the other scheme");
     if (forward.record !== undefined) {

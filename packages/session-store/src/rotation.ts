@@ -4,7 +4,7 @@ import type { ChangeParts } from "./committer.ts";
 import { SessionStoreError } from "./errors.ts";
 import type { LifecycleEvent } from "./events.ts";
 import { hasPassed } from "./expiry.ts";
-import { leadingNowhere, rotatedTo } from "./forward.ts";
+import { endedAs, leadingNowhere, rotatedTo } from "./forward.ts";
 import type { Change } from "./records.ts";
 import { type Base, TrackedSession } from "./tracked-session.ts";
 
@@ -14,6 +14,8 @@ export interface RotatedSession {
   readonly tracked: TrackedSession;
   /** Its fields, with what others had changed merged in. */
   readonly fields: SessionFields;
+  /** What its object held when the rotation began: what it has become since is not stored. */
+  readonly given: SessionFields;
 }
 
 /** What a rotation was asked for. */
@@ -49,7 +51,7 @@ export class Rotation {
   ): Promise<RotatedSession | undefined> {
     const { records, encoder } = this.#parts;
     const fields = encoder.copy(session);
-    if (!tracked.base) return { tracked: new TrackedSession(order.newId), fields };
+    if (!tracked.base) return { tracked: new TrackedSession(order.newId), fields, given: fields };
     const newKey = records.keyFor(order.newId);
     const draft: Draft = { key: newKey, raw: undefined, user: undefined };
     try {
@@ -98,7 +100,7 @@ export class Rotation {
       const event: LifecycleEvent = { type: "rotated", handle: keys.handleOf(base.key) };
       const swap = {
         expected: base.raw,
-        raw: forwards ? rotatedTo(base.id, order.newId) : leadingNowhere(),
+        raw: (forwards ? rotatedTo : endedAs)(base.id, { id: order.newId, user: before }),
         lifeMs: forwards ? order.graceMs : order.tombstoneMs,
         event,
       };
@@ -108,9 +110,9 @@ export class Rotation {
         events.report(event);
         if (conflicts.length > 0) events.report({ type: "merged", conflicts });
         if (before != null) await index.delist({ user: before, key: base.key });
-        const rotated = new TrackedSession(order.newId);
+        const rotated = new TrackedSession(order.newId, undefined, { arrivedAs: tracked.arrivedAs });
         rotated.stored({ id: order.newId, key: draft.key, raw, text, remainingMs: lifeMs, seenAt, head }, endsAt);
-        return { tracked: rotated, fields };
+        return { tracked: rotated, fields, given: start.fields };
       }
       const rebased = await rebase.onto(
         { key: base.key, raw: reply.current },

@@ -63,16 +63,18 @@ export async function unlessNoString<T>(reply: Promise<T>): Promise<T | "no stri
 /**
  * Stores a record if it is still `expected`: `commit.lua`.
  *
- * @param write `expected`: the raw text as last seen, or `undefined` if there was none; `lifeMs`: `Infinity` for no expiry.
+ * @param write `expected`: the raw text as last seen, or `undefined` if there was none; `lifeMs`: `Infinity` for no expiry,
+ * `"kept"` for that of the text it replaces.
  */
 export async function commitRecord(
   commands: CircuitBreaker,
   key: string,
-  write: { expected: string | undefined; raw: string; lifeMs: number; told: Told },
+  write: { expected: string | undefined; raw: string; lifeMs: number | "kept"; told: Told },
   withinMs: number,
 ): Promise<CommitReply> {
   const { channel, message } = write.told;
-  const args = [write.expected ?? "", write.raw, inMs(write.lifeMs), channel, message];
+  const life = write.lifeMs === "kept" ? write.lifeMs : inMs(write.lifeMs);
+  const args = [write.expected ?? "", write.raw, life, channel, message];
   const run = (client: RedisClient) => runScript(client, scripts.commit, [key], args);
   const reply = await commands.send("the commit of a session", run, withinMs);
   if (Array.isArray(reply)) return { outcome: "conflict", current: reply[1] as string };

@@ -65,8 +65,8 @@ export class Sessions {
     this.#availability = new Availability(sent, this.#events);
     const { commands } = this.#availability;
     this.#keys = createKeys(prefix, ids, migrateFrom ? "from" : migrateTo && "to");
-    this.#records = new Records(this.#options, { commands, keys: this.#keys });
     this.#codec = new Codec(this.#options.serializer);
+    this.#records = new Records(this.#options, { commands, keys: this.#keys, codec: this.#codec });
     this.#index = new UserIndex(this.#options, { commands, keys: this.#keys, events: this.#events });
     this.#bus = new EventBus(client, { channel: this.#records.channel, deadlineMs: commandDeadlineMs });
     const parts = {
@@ -134,7 +134,7 @@ export class Sessions {
       const found = await this.#records.load(id);
       const base = found && this.#records.isToMove(found) ? await this.#move(found) : found;
       if (!base) return undefined;
-      const tracked = new TrackedSession(base.id, base);
+      const tracked = new TrackedSession(base.id, base, { askedAs: id });
       tracked.endsAt = this.#heads.endOf(base.text);
       return hasPassed(tracked.endsAt) ? undefined : tracked;
     } catch (error) {

@@ -38,11 +38,15 @@ export class TrackedSession {
    */
   unconfirmed: readonly { readonly write: string; readonly given: SessionFields }[] = [];
 
+  /** @internal The id that it was asked for by: an older one, where it was rotated a moment ago. */
+  readonly askedAs: string;
+
   /** @internal */
-  constructor(id: string, base?: Base) {
+  constructor(id: string, base?: Base, came: { askedAs?: string; arrivedAs?: Base | undefined } = {}) {
     this.id = id;
     this.base = base;
-    this.arrivedAs = base;
+    this.arrivedAs = came.arrivedAs ?? base;
+    this.askedAs = came.askedAs ?? id;
   }
 
   /** @internal Takes note of what is stored now. `base.remainingMs`: `Infinity` for no expiry. */

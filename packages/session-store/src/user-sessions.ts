@@ -44,9 +44,10 @@ interface Judged {
    * - `lives`: it is this user's;
    * - `over`: it is past its absolute limit, or what stands there says that it never comes back;
    * - `absent`: nothing stands there: it has expired, or is about to be stored;
-   * - `another's`, `nobody's`: it has become so, or is about to become this user's.
+   * - `another's`, `nobody's`: it has become so, or is about to become this user's;
+   * - `unreadable`: here; another server may have the key to it.
    */
-  readonly standing: "lives" | "over" | "absent" | "another's" | "nobody's";
+  readonly standing: "lives" | "over" | "absent" | "another's" | "nobody's" | "unreadable";
   /** When the absolute limit ends it, ms on the wall clock. */
   readonly endsAt?: number | undefined;
 }
@@ -169,21 +170,19 @@ export class UserSessions {
   }
 
   /** Stores a record anew, as it is. @returns whether it was still there */
-  async #renew(key: string, { raw, remainingMs }: RecordReply): Promise<boolean> {
-    const text = this.#records.open(raw, key);
-    const base = { id: "", key, raw, text, remainingMs, seenAt: performance.now() };
-    const encoded = this.#encoder.encode(this.#encoder.read(text).fields, base);
-    const lifeMs = remainingMs ?? Infinity;
+  async #renew(key: string, { raw }: RecordReply): Promise<boolean> {
+    const text = this.#encoder.renew(this.#records.open(raw, key));
     const reply = await this.#records.commit(key, {
       expected: raw,
-      raw: this.#records.seal(encoded.text, key),
-      lifeMs,
+      raw: this.#records.seal(text, key),
+      lifeMs: "kept",
     });
     return reply.outcome === "stored";
   }
 
   /** Takes a row away whose session is not this user's, unless it may become so. */
   async #takeAway(row: Row, standing: Judged["standing"]): Promise<{ isGone: boolean; isMine: boolean }> {
+    if (standing === "unreadable") return { isGone: false, isMine: false };
     if (standing === "over") return { isGone: true, isMine: await this.#index.remove(row) };
     return this.#index.trim(row);
   }
@@ -195,8 +194,9 @@ export class UserSessions {
     const { raw } = reply;
     if (!holdsRecord(raw)) return { row, reply, standing: "over" };
     if (isForward(raw)) return { row, reply, standing: "lives" }; // it is moving
-    const user = this.#heads.userOf(raw, row.key);
-    if (user !== row.user) return { row, reply, standing: user === undefined ? "nobody's" : "another's" };
+    const owner = this.#heads.ownerOf(raw, row.key);
+    if (owner === "unreadable") return { row, reply, standing: owner };
+    if (owner !== row.user) return { row, reply, standing: owner == null ? "nobody's" : "another's" };
     const endsAt = this.#heads.unlessCorrupt(() => this.#heads.endOf(this.#records.open(raw, row.key)));
     return { row, reply, endsAt, standing: hasPassed(endsAt) ? "over" : "lives" };
   }

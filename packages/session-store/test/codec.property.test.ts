@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Codec, CorruptRecord, type RecordMeta, type SessionFields } from "../src/codec.ts";
-import { isForward, movedWith, readForward, rotatedTo } from "../src/forward.ts";
+import { isForward, movedWith, readForward, endedAs, rotatedTo } from "../src/forward.ts";
 import { createKeyring } from "../src/keyring.ts";
 
 const codec = new Codec(JSON);
@@ -158,10 +158,15 @@ describe("S7: a forward", () => {
   it("leads whoever knows the old id to the new one, and nobody else", () => {
     fc.assert(
       fc.property(id, id, id, (oldId, newId, otherId) => {
-        const raw = rotatedTo(oldId, newId);
-        expect(isForward(raw)).toBe(true);
-        expect(readForward(raw, oldId)).toEqual({ kind: "rotated", id: newId });
-        if (otherId !== oldId) expect(readForward(raw, otherId)).toBeUndefined();
+        const successor = { id: newId, user: "whose" };
+        for (const [kind, raw] of [
+          ["rotated", rotatedTo(oldId, successor)],
+          ["ended", endedAs(oldId, successor)],
+        ] as const) {
+          expect(isForward(raw)).toBe(true);
+          expect(readForward(raw, oldId)).toEqual({ kind, ...successor });
+          if (otherId !== oldId) expect(readForward(raw, otherId)).toBeUndefined();
+        }
       }),
       { numRuns: 50 },
     );
