@@ -106,7 +106,13 @@ export function session(options: SessionOptions & (SessionsOptions | SharedEngin
     const cookieId = readCookie(request, settings.name, secrets);
     const arrival: Arrival = { request, response, secrets, cookieId, cookieOptions };
     const proceed = (loaded: TrackedSession | undefined) => {
-      new ResponseGate(response, new RequestSession(arrival, loaded, shared));
+      try {
+        new ResponseGate(response, new RequestSession(arrival, loaded, shared));
+      } catch (error) {
+        // The app's genid, or its cookie function, threw: after a load there is nobody else to catch it.
+        next(error);
+        return;
+      }
       next();
     };
     const giveUp = (error: unknown) => next(settings.goesOnWithout && tellsOfOutage(error) ? undefined : error);

@@ -75,21 +75,11 @@ export class RequestSession implements GateKeeper {
   }
 
   beforeHeaders(): Promise<() => void> | undefined {
-    const parting = this.#store.partingOf(this.#request);
-    // An answer must not overtake the end of its session, nor promise one that failed unheard.
-    if (parting?.state === "pending" || (parting?.state === "failed" && !parting.outcome.isHeard)) {
-      return parting.outcome.unheard().then(() => this.#decide() ?? nothing);
-    }
-    return this.#decide();
+    return this.#parted()?.then(() => this.#decide() ?? nothing) ?? this.#decide();
   }
 
   beforeEnd(): Promise<void> | undefined {
-    const session = this.#isMaterialised ? this.#current() : undefined;
-    if (!session) return undefined;
-    const tracker = this.#store.trackerOf(session);
-    // Headers have left, so a session born since then has no cookie to be found by.
-    if (!tracker.isStored || this.#sessions.isUnchanged(tracker, session)) return undefined;
-    return this.#sessions.commit(tracker, session).then(() => undefined);
+    return this.#parted()?.then(() => this.#commitLate()) ?? this.#commitLate();
   }
 
   refuse(error: unknown): void {
@@ -98,6 +88,24 @@ export class RequestSession implements GateKeeper {
         ? error
         : new SessionStoreError("INVALID_SESSION", "The session could not be stored.", { cause: error });
     this.#settings.onCommitError(failure, this.#request, this.#arrival.response);
+  }
+
+  /** An answer must not overtake the end of its session, nor promise one that failed unheard. */
+  #parted(): Promise<unknown> | undefined {
+    const open = this.#store
+      .partingsOf(this.#request)
+      .filter(({ state, outcome }) => state === "pending" || (state === "failed" && !outcome.isHeard));
+    return open.length > 0 ? Promise.all(open.map(({ outcome }) => outcome.unheard())) : undefined;
+  }
+
+  /** Stores what was changed after the headers had left. */
+  #commitLate(): Promise<void> | undefined {
+    const session = this.#isMaterialised ? this.#current() : undefined;
+    if (!session) return undefined;
+    const tracker = this.#store.trackerOf(session);
+    // Headers have left, so a session born since then has no cookie to be found by.
+    if (!tracker.isStored || this.#sessions.isUnchanged(tracker, session)) return undefined;
+    return this.#sessions.commit(tracker, session).then(() => undefined);
   }
 
   #decide(): Promise<() => void> | undefined {
@@ -175,7 +183,7 @@ export class RequestSession implements GateKeeper {
   }
 
   #hasParted(): boolean {
-    return this.#store.partingOf(this.#request)?.state === "done";
+    return this.#store.partingsOf(this.#request).some(({ state }) => state === "done");
   }
 
   /** The `Set-Cookie` of a session; none for a cookie that only TLS may carry on a connection without. */

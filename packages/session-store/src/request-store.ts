@@ -59,7 +59,7 @@ export interface Parting {
 /** The Store behind session(): what `req.sessionStore` is, and what a Session's own methods call. */
 export class RequestStore extends EngineStore {
   readonly #settings: RequestSettings;
-  readonly #partings = new WeakMap<Request, Parting>();
+  readonly #partings = new WeakMap<Request, readonly Parting[]>();
   /** What was req.session before its id was replaced. */
   readonly #outdated = new WeakSet();
 
@@ -113,9 +113,9 @@ export class RequestStore extends EngineStore {
     return this.#part(request, undefined, (done) => void this.#rotate(request, graceMs).then(() => done(), done));
   }
 
-  /** How the request's handler has parted with what it came with, if it has. */
-  partingOf(request: Request): Parting | undefined {
-    return this.#partings.get(request);
+  /** How the request's handler has parted with what it came with: each time it did. */
+  partingsOf(request: Request): readonly Parting[] {
+    return this.#partings.get(request) ?? [];
   }
 
   async #rotate(request: Request, graceMs: number | undefined): Promise<void> {
@@ -133,7 +133,7 @@ export class RequestStore extends EngineStore {
       parting.state = error ? "failed" : "done";
     });
     const parting: Parting = { outcome, state: "pending" };
-    this.#partings.set(request, parting);
+    this.#partings.set(request, [...this.partingsOf(request), parting]);
     return outcome;
   }
 }
