@@ -109,9 +109,9 @@ const mutants: readonly Mutant[] = [
     happens: failing(changeAndRotationToAnotherUser),
     mutation: {
       name: "fixation",
-      file: "src/rotation.ts",
-      cut: "const forwards = order.graceMs > 0 && arrivedAs === user && before === user;",
-      instead: "const forwards = order.graceMs > 0;",
+      file: "src/records.ts",
+      cut: "return base && this.#codec.head(base.text).user === forward.user ? base : undefined;",
+      instead: "return base;",
     },
   },
   {

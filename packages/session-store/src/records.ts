@@ -194,7 +194,7 @@ export class Records {
     if (forward.kind !== "moved") {
       if (forward.kind === "ended") return undefined;
       const base = await this.load(forward.id, forwards - 1);
-      // Fixation: not to a session that somebody has signed in to since, by whatever request.
+      // Fixation: not to a session that somebody has signed in to since, by whatever request (S7).
       return base && this.#codec.head(base.text).user === forward.user ? base : undefined;
     }
     const key = this.#keys.places(from.id).at(-1);

@@ -95,13 +95,13 @@ export class Rotation {
       const written = await records.commit(draft.key, { expected, raw, lifeMs }, withinMs);
       if (written.outcome === "conflict") throw idInUse();
       if (written.outcome === "gone") return void this.#tellGone();
-      // Fixation: whoever knew the id before somebody signed in with it must not be led to the new one.
-      const forwards = order.graceMs > 0 && arrivedAs === user && before === user;
+      const leads = order.graceMs > 0;
       const event: LifecycleEvent = { type: "rotated", handle: keys.handleOf(base.key) };
       const swap = {
         expected: base.raw,
-        raw: (forwards ? rotatedTo : endedAs)(base.id, { id: order.newId, user: before }),
-        lifeMs: forwards ? order.graceMs : order.tombstoneMs,
+        // Fixation: it leads only to a session of whom the request came as, not of whoever has signed in since.
+        raw: (leads ? rotatedTo : endedAs)(base.id, { id: order.newId, user: arrivedAs }),
+        lifeMs: leads ? order.graceMs : order.tombstoneMs,
         event,
       };
       const reply = await this.#swap(base.key, swap, deadline);
