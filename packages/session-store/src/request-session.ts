@@ -122,44 +122,59 @@ export class RequestSession implements GateKeeper {
     // No cookie can hold what a handler, or genid, has put in the id's place.
     if (typeof this.#request.sessionID !== "string") return undefined;
     const tracker = this.#store.trackerOf(session);
-    const isNew = this.#request.sessionID !== this.#arrival.cookieId;
-    const isWanted = tracker.isStored || this.#settings.saveUninitialized || this.#hasParted() || !isEmpty(session);
-    if (isNew && !isWanted) return undefined;
+    if (this.#isNew(session, tracker) && !this.#isWanted(session, tracker)) return undefined;
     // A use: the browser's copy of the cookie, where one is sent, lives as long as the record.
     session.touch();
-    if (this.#sessions.isUnchanged(tracker, session)) return this.#leaveUnchanged(session, tracker, isNew);
-    return this.#leaveChanged(session, tracker, isNew);
+    if (this.#sessions.isUnchanged(tracker, session)) return this.#leaveUnchanged(session, tracker);
+    return this.#leaveChanged(session, tracker);
   }
 
-  async #leaveChanged(session: Session, tracker: TrackedSession, isNew: boolean): Promise<() => void> {
+  /** Whether a session that the browser does not know is to exist. */
+  #isWanted(session: Session, tracker: TrackedSession): boolean {
+    if (tracker.isStored || !isEmpty(session)) return true;
+    // S10: the cookie of one that could not be ended is not overwritten for nothing.
+    if (this.#loaded && this.#hasParted("failed")) return false;
+    return this.#settings.saveUninitialized || this.#hasParted("done");
+  }
+
+  async #leaveChanged(session: Session, tracker: TrackedSession): Promise<() => void> {
     const outcome = await this.#sessions.commit(tracker, session);
-    if (outcome === "unchanged") return (await this.#leaveUnchanged(session, tracker, isNew)) ?? nothing;
+    if (outcome === "unchanged") return (await this.#leaveUnchanged(session, tracker)) ?? nothing;
     return () => {
-      const isWanted = isNew || this.#settings.rolling || attributesOf(session.cookie).expires != null;
+      const { rolling } = this.#settings;
+      const isWanted = this.#isNew(session, tracker) || rolling || attributesOf(session.cookie).expires != null;
       if (outcome === "stored" && isWanted) this.#send(this.#cookieFor(session, tracker));
     };
   }
 
-  #leaveUnchanged(session: Session, tracker: TrackedSession, isNew: boolean): Promise<() => void> | undefined {
+  #leaveUnchanged(session: Session, tracker: TrackedSession): Promise<() => void> | undefined {
     const { rolling, resave } = this.#settings;
-    // Rotated a moment ago: the browser may not know yet.
-    const isForwarded = isNew && tracker.id === this.#loaded?.id;
-    if (isForwarded || (!isNew && (rolling || resave))) {
-      return this.#prolong(session, tracker, { sends: isForwarded || rolling });
-    }
+    const isNew = this.#isNew(session, tracker);
+    if (isNew || rolling || resave) return this.#prolong(session, tracker, { sends: isNew || rolling });
     void this.#sessions.touch(tracker);
-    if (!isNew) return undefined;
-    const give = () => this.#send(this.#cookieFor(session, tracker));
-    return Promise.resolve(give);
+    return undefined;
   }
 
   /** Records this use, whenever the last one was. */
   async #prolong(session: Session, tracker: TrackedSession, { sends }: { sends: boolean }): Promise<() => void> {
     const state = await this.#sessions.touch(tracker, { always: true });
+    // S3: not without knowing that the session is alive: its cookie could overwrite that of a new sign-in. What this
+    // request has stored itself nobody could find without a cookie: unless it is known to have gone, it gets one.
+    const isAlive = state === "alive" || (state === "unknown" && tracker !== this.#loaded);
     return () => {
-      // S3: not without knowing that the session is alive: its cookie could overwrite that of a new sign-in.
-      if (sends && state === "alive") this.#send(this.#cookieFor(session, tracker));
+      if (sends && isAlive) this.#send(this.#cookieFor(session, tracker));
     };
+  }
+
+  /** The id that the browser is to know: the session may have got another since this request came, or one of the handler's. */
+  #idOf(session: Session, tracker: TrackedSession): string {
+    const { sessionID } = this.#request;
+    return sessionID === session.id ? (tracker.base?.id ?? sessionID) : sessionID;
+  }
+
+  /** Whether the browser's cookie does not lead to the session, or only for a while. */
+  #isNew(session: Session, tracker: TrackedSession): boolean {
+    return this.#idOf(session, tracker) !== this.#arrival.cookieId;
   }
 
   /** The handler left no session. */
@@ -168,7 +183,7 @@ export class RequestSession implements GateKeeper {
     if (this.#settings.unsetDestroys && this.#request.sessionID) {
       return this.#sessions.destroy(this.#request.sessionID).then(() => clear);
     }
-    return this.#hasParted() ? Promise.resolve(clear) : undefined;
+    return this.#hasParted("done") ? Promise.resolve(clear) : undefined;
   }
 
   /** Whether a session that no handler has looked at needs nothing but that its use is recorded. */
@@ -182,8 +197,8 @@ export class RequestSession implements GateKeeper {
     return held.session ?? undefined;
   }
 
-  #hasParted(): boolean {
-    return this.#store.partingsOf(this.#request).some(({ state }) => state === "done");
+  #hasParted(how: "done" | "failed"): boolean {
+    return this.#store.partingsOf(this.#request).some(({ state }) => state === how);
   }
 
   /** The `Set-Cookie` of a session; none for a cookie that only TLS may carry on a connection without. */
@@ -196,7 +211,7 @@ export class RequestSession implements GateKeeper {
       // From when it is sent. S6: the cookie does not outlive the record, whose end may be the absolute limit's.
       attributes.expires = new Date(Date.now() + Math.min(originalMaxAge, tracker.remainingMs ?? Infinity));
     }
-    return sessionCookie(name, this.#request.sessionID, this.#arrival.secrets[0], attributes);
+    return sessionCookie(name, this.#idOf(session, tracker), this.#arrival.secrets[0], attributes);
   }
 
   #send(cookie: string | undefined): void {

@@ -100,7 +100,7 @@ export class RequestStore extends EngineStore {
 
   /** Ends a request's session and gives it a new one. */
   override regenerate(request: Request, callback?: Callback): Outcome {
-    return this.#part(request, callback, (done) => super.regenerate(request, done));
+    return this.#part(request, callback, (done) => void deliver(this.#regenerate(request), done));
   }
 
   /** Ends the session that a request came with. */
@@ -116,6 +116,15 @@ export class RequestStore extends EngineStore {
   /** How the request's handler has parted with what it came with: each time it did. */
   partingsOf(request: Request): readonly Parting[] {
     return this.#partings.get(request) ?? [];
+  }
+
+  async #regenerate(request: Request): Promise<void> {
+    try {
+      await this.destroy(request.sessionID);
+    } finally {
+      // Also where that failed: a handler that does not look must not sign somebody in under an id that others may know.
+      this.generate(request);
+    }
   }
 
   async #rotate(request: Request, graceMs: number | undefined): Promise<void> {

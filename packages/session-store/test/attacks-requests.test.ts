@@ -2,7 +2,7 @@ import { sign } from "cookie-signature";
 import express, { type Request, type Response } from "express";
 import type { Redis } from "ioredis";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { type SessionOptions, createSessions, session } from "../src/index.ts";
+import { type SessionOptions, createSessions, rotateSession, session } from "../src/index.ts";
 import { notSent } from "./harness/attacks.ts";
 import { Browser, serve } from "./harness/app.ts";
 import { intercept, testClient, uniquePrefix } from "./harness/redis.ts";
@@ -42,6 +42,13 @@ function cuttable(verb: string) {
     left = times;
   };
   return { redis, cut, mend: () => cut(0) };
+}
+
+/** A point in a test that others wait for. */
+function signal() {
+  let give: () => void = () => undefined;
+  const given = new Promise<void>((resolve) => (give = resolve));
+  return { give, given };
 }
 
 const sendHeaders = (response: Response) => new Promise<void>((resolve) => void response.write("a", () => resolve()));
@@ -105,6 +112,118 @@ describe("a session that could not be ended", () => {
     );
     await browser.get("/sign-in");
     expect(await browser.get("/out")).toMatchObject({ status: 503, cookies: [] });
+    expect(await browser.json("/tell")).toMatchObject({ user: "alice" });
+  });
+
+  it.each([false, true])("keeps its cookie, where saveUninitialized is %s", async (saveUninitialized) => {
+    const { redis, cut } = cuttable("destroy");
+    const { browser } = await start(
+      {
+        "/regenerate": async (request, response) => {
+          cut(1);
+          const outcome = await request.session.regenerate().catch(() => "failed");
+          response.status(502).send(outcome);
+        },
+      },
+      { client: redis, saveUninitialized },
+    );
+    await browser.get("/sign-in");
+    expect(await browser.get("/regenerate")).toMatchObject({ status: 502, text: "failed", cookies: [] });
+    expect(await browser.json("/tell")).toMatchObject({ user: "alice" });
+  });
+
+  it("is not signed in with by a handler that does not look whether it was", async () => {
+    const { redis, cut } = cuttable("destroy");
+    const { browser, other } = await start(
+      {
+        "/visit": (request, response) => {
+          request.session.n = 1;
+          response.send("x");
+        },
+        "/log-in": (request, response) => {
+          cut(1);
+          request.session.regenerate(() => {
+            request.session.user = "alice";
+            response.send("signed in");
+          });
+        },
+      },
+      { client: redis },
+    );
+    await other.get("/visit");
+    browser.cookie = other.cookie;
+    await browser.get("/log-in");
+    expect(await browser.json("/tell")).toEqual({ user: "alice" });
+    expect(await other.json("/tell")).toEqual({ n: 1 });
+  });
+});
+
+describe("a cookie", () => {
+  it("leads to where the session lives by then, if another request has rotated it meanwhile", async () => {
+    const inside = signal();
+    const rotated = signal();
+    const { browser, other } = await start(
+      {
+        "/rotate": async (request, response) => {
+          await rotateSession(request, { graceMs: 10_000 });
+          response.send("x");
+        },
+        "/slow": async (request, response) => {
+          expect(request.session.user).toBe("alice");
+          inside.give();
+          await rotated.given;
+          request.session.n = 1;
+          response.send("x");
+        },
+      },
+      { cookie: { maxAge: 60_000 } },
+    );
+    await browser.get("/sign-in");
+    other.cookie = browser.cookie;
+    const slow = other.get("/slow");
+    await inside.given;
+    await browser.get("/rotate");
+    rotated.give();
+    expect((await slow).cookies).toHaveLength(1);
+    expect(other.cookie).toBe(browser.cookie);
+    expect(await browser.json("/tell")).toMatchObject({ user: "alice", n: 1 });
+  });
+
+  it("is sent for a session that was stored early only if it still lives (S3)", async () => {
+    const stored = signal();
+    const decided = signal();
+    const { browser, sessions } = await start({
+      "/log-in": async (request, response) => {
+        await request.session.regenerate();
+        request.session.user = "alice";
+        await request.session.save();
+        stored.give();
+        await decided.given;
+        response.send("x");
+      },
+    });
+    const answer = browser.get("/log-in");
+    await stored.given;
+    await sessions.destroyForUser("alice");
+    decided.give();
+    expect(await answer).toMatchObject({ status: 200, cookies: [] });
+  });
+
+  it("is sent for a session that was stored early though Redis can't be asked whether it lives", async () => {
+    const { redis, cut, mend } = cuttable("touch");
+    const { browser } = await start(
+      {
+        "/log-in": async (request, response) => {
+          request.session.user = "alice";
+          await request.session.save();
+          cut();
+          response.send("x");
+        },
+      },
+      { client: redis },
+    );
+    await browser.get("/log-in");
+    mend();
     expect(await browser.json("/tell")).toMatchObject({ user: "alice" });
   });
 });
