@@ -86,8 +86,13 @@ export class EngineStore extends expressSession.Store {
 
   /** Carries what is known of `data` to the Session made from it (S1). @internal */
   protected adopt<T extends Session>(session: T, data: SessionData): T {
-    const tracker = this.#trackers.get(data);
+    const tracker = this.knownOf(data);
     return tracker ? this.track(session, tracker) : session;
+  }
+
+  /** The tracker of fields that `get` gave. @internal */
+  protected knownOf(data: SessionData): TrackedSession | undefined {
+    return this.#trackers.get(data);
   }
 
   /** The fields of a loaded session, tracked. @internal */
@@ -118,7 +123,8 @@ export class EngineStore extends expressSession.Store {
 
   async #set(sid: string, session: SessionData): Promise<void> {
     const tracker = isSession(session) ? this.trackerOf(session) : this.#trackers.get(session);
-    if (tracker?.id !== sid) return this.sessions.overwrite(sid, session);
+    // Asked by an id that it had before, it goes on under the one that it has.
+    if (!tracker || ![tracker.id, tracker.askedAs].includes(sid)) return this.sessions.overwrite(sid, session);
     const outcome = await this.sessions.commit(tracker, session);
     // express-session with `resave` sets what has not changed: that is a use.
     if (outcome === "unchanged") await this.#touch(sid, session);

@@ -2,7 +2,7 @@ import type { Request, Response } from "express";
 import type { CookieOptions, Session } from "express-session";
 import { type CookieAttributes, type Secrets, clearedCookie, isSecure, sessionCookie } from "./cookie.ts";
 import { SessionStoreError } from "./errors.ts";
-import { type RequestSettings, type RequestStore, SessionCookie } from "./request-store.ts";
+import { type RequestSettings, type RequestStore, SessionCookie, sessionOf } from "./request-store.ts";
 import type { GateKeeper } from "./response-gate.ts";
 import type { Sessions } from "./sessions.ts";
 import type { TrackedSession } from "./tracked-session.ts";
@@ -100,7 +100,7 @@ export class RequestSession implements GateKeeper {
 
   /** Stores what was changed after the headers had left. */
   #commitLate(): Promise<void> | undefined {
-    const session = this.#isMaterialised ? this.#current() : undefined;
+    const session = this.#isMaterialised ? sessionOf(this.#request) : undefined;
     if (!session) return undefined;
     const tracker = this.#store.trackerOf(session);
     // Headers have left, so a session born since then has no cookie to be found by.
@@ -117,7 +117,7 @@ export class RequestSession implements GateKeeper {
       if (!this.#loaded && !this.#settings.saveUninitialized) return undefined;
       this.#materialise();
     }
-    const session = this.#current();
+    const session = sessionOf(this.#request);
     if (!session) return this.#leaveNone();
     // No cookie can hold what a handler, or genid, has put in the id's place.
     if (typeof this.#request.sessionID !== "string") return undefined;
@@ -192,11 +192,6 @@ export class RequestSession implements GateKeeper {
     return !isForwarded && !this.#settings.rolling && !this.#sessions.isOutdated(loaded);
   }
 
-  #current(): Session | undefined {
-    const held: Partial<Pick<Request, "session">> = this.#request;
-    return held.session ?? undefined;
-  }
-
   #hasParted(how: "done" | "failed"): boolean {
     return this.#store.partingsOf(this.#request).some(({ state }) => state === how);
   }
@@ -236,7 +231,6 @@ export class RequestSession implements GateKeeper {
     this.#isMaterialised = true;
     const fields = this.#loaded && this.#store.fieldsOf(this.#loaded);
     if (this.#loaded && fields) {
-      this.#request.sessionID = this.#loaded.id;
       this.#store.createSession(this.#request, fields);
     } else {
       this.#store.generate(this.#request);

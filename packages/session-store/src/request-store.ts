@@ -3,8 +3,10 @@ import expressSession, { type CookieOptions, type Session, type SessionData } fr
 import { type Secrets, isSecure } from "./cookie.ts";
 import { EngineStore, type StoreCallback, deliver } from "./engine-store.ts";
 import { SessionStoreError } from "./errors.ts";
+import { mergeSessions, rebasing } from "./merge.ts";
 import { Outcome } from "./outcome.ts";
 import type { Sessions } from "./sessions.ts";
+import { show } from "./show.ts";
 
 declare module "express-session" {
   /** Under session() the methods that take a callback give a promise without one. */
@@ -56,10 +58,17 @@ export interface Parting {
   state: "pending" | "done" | "failed";
 }
 
+/** What a request's session is now, if it has one. */
+export function sessionOf(request: Partial<Pick<Request, "session">>): Session | undefined {
+  return request.session ?? undefined;
+}
+
 /** The Store behind session(): what `req.sessionStore` is, and what a Session's own methods call. */
 export class RequestStore extends EngineStore {
   readonly #settings: RequestSettings;
   readonly #partings = new WeakMap<Request, readonly Parting[]>();
+  /** By the Session whose id is being replaced: what req.session is afterwards. */
+  readonly #rotations = new WeakMap<object, Promise<Session | undefined>>();
   /** What was req.session before its id was replaced. */
   readonly #outdated = new WeakSet();
 
@@ -87,12 +96,16 @@ export class RequestStore extends EngineStore {
     const cookie = new SessionCookie(data.cookie);
     if (typeof expires === "string") Object.assign(cookie, { expires: new Date(expires) });
     cookie.originalMaxAge = originalMaxAge; // setting `expires` has changed it
+    // Of a session that is stored the request takes the id too: it is stored, ended and found by that.
+    request.sessionID = this.knownOf(data)?.id ?? request.sessionID;
     const session = new BoundSession(request, { ...data, cookie });
     request.session = session;
     return this.adopt(session, data);
   }
 
   override set(sid: string, session: SessionData, callback?: StoreCallback<void>): Promise<void> {
+    const rotation = this.#rotations.get(session);
+    if (rotation) return deliver(this.#setAfter(rotation, sid, session), callback);
     if (!this.#outdated.has(session)) return super.set(sid, session, callback);
     const message = "This session has got another id: go on with req.session. Nothing was stored.";
     return deliver(Promise.reject(new SessionStoreError("INVALID_SESSION", message)), callback);
@@ -127,14 +140,39 @@ export class RequestStore extends EngineStore {
     }
   }
 
+  /** Stores what a Session became while its id was replaced: it is part of the new one, if there is one. */
+  async #setAfter(rotation: Promise<Session | undefined>, sid: string, session: SessionData): Promise<void> {
+    const rotated = await rotation.catch(() => undefined);
+    return rotated ? this.set(rotated.id, rotated) : this.set(sid, session);
+  }
+
+  /** One rotation of a session after the other. */
   async #rotate(request: Request, graceMs: number | undefined): Promise<void> {
-    const { session } = request;
+    const session = sessionOf(request);
+    if (!session) return;
+    const earlier = this.#rotations.get(session);
+    if (earlier) {
+      await earlier.catch(() => undefined);
+      return this.#rotate(request, graceMs);
+    }
+    const rotation = this.#replaceId(request, session, graceMs).finally(() => this.#rotations.delete(session));
+    this.#rotations.set(session, rotation);
+    await rotation;
+  }
+
+  async #replaceId(request: Request, session: Session, graceMs: number | undefined): Promise<Session | undefined> {
     const newId = this.#settings.generateId(request);
     const rotated = await this.sessions.rotate(this.trackerOf(session), session, { newId, graceMs });
-    if (!rotated) return;
-    this.#outdated.add(session);
-    request.sessionID = newId;
-    this.createSession(request, this.track(rotated.fields as unknown as SessionData, rotated.tracked));
+    if (!rotated) return undefined;
+    const live = sessionOf(request);
+    // Destroyed or regenerated meanwhile: by an id that the session no longer has.
+    if (live?.id !== session.id) return void (await this.sessions.destroy(newId));
+    this.#outdated.add(live);
+    const { tracked, fields, given } = rotated;
+    const next = this.createSession(request, this.track(fields as unknown as SessionData, tracked));
+    // Once the request has its new session, since what the old one has become may be nothing that can be stored.
+    show(next, fields, mergeSessions(given, this.sessions.copy(live), fields, rebasing).value);
+    return next;
   }
 
   #part(request: Request, callback: Callback | undefined, work: (done: Callback) => void): Outcome {
@@ -165,7 +203,7 @@ export function rotateSession(
   options: { readonly graceMs?: number | undefined } = {},
 ): Promise<void> {
   const store: unknown = request.sessionStore;
-  if (store instanceof RequestStore && (request as Partial<Request>).session) {
+  if (store instanceof RequestStore && sessionOf(request)) {
     return store.rotate(request, options.graceMs);
   }
   return Promise.reject(new TypeError("rotateSession needs a request that has a session of session()."));

@@ -178,6 +178,18 @@ export class Sessions {
   }
 
   /**
+   * What a session holds, apart from its object.
+   *
+   * @internal
+   * @param session its object, with `cookie`
+   * @returns its fields, as they would be read back
+   * @throws {@link SessionStoreError} `INVALID_SESSION`
+   */
+  copy(session: object): SessionFields {
+    return this.#encoder.copy(session);
+  }
+
+  /**
    * Whether a loaded session is to be committed though nobody changes it: it was stored by a key that is being replaced, or
    * before there was an index or an absolute limit.
    *
