@@ -98,10 +98,11 @@ export class RequestSession implements GateKeeper {
     return open.length > 0 ? Promise.all(open.map(({ outcome }) => outcome.unheard())) : undefined;
   }
 
-  /** Stores what was changed after the headers had left. */
+  /** Stores what was changed after the headers had left, or ends what was unset then. */
   #commitLate(): Promise<void> | undefined {
-    const session = this.#isMaterialised ? sessionOf(this.#request) : undefined;
-    if (!session) return undefined;
+    if (!this.#isMaterialised) return undefined;
+    const session = sessionOf(this.#request);
+    if (!session) return this.#endUnset();
     const tracker = this.#store.trackerOf(session);
     // Headers have left, so a session born since then has no cookie to be found by.
     if (!tracker.isStored || this.#sessions.isUnchanged(tracker, session)) return undefined;
@@ -180,10 +181,12 @@ export class RequestSession implements GateKeeper {
   /** The handler left no session. */
   #leaveNone(): Promise<() => void> | undefined {
     const clear = () => this.#clearCookie();
-    if (this.#settings.unsetDestroys && this.#request.sessionID) {
-      return this.#sessions.destroy(this.#request.sessionID).then(() => clear);
-    }
-    return this.#hasParted("done") ? Promise.resolve(clear) : undefined;
+    return this.#endUnset()?.then(() => clear) ?? (this.#hasParted("done") ? Promise.resolve(clear) : undefined);
+  }
+
+  #endUnset(): Promise<void> | undefined {
+    const { sessionID } = this.#request;
+    return this.#settings.unsetDestroys && sessionID ? this.#sessions.destroy(sessionID) : undefined;
   }
 
   /** Whether a session that no handler has looked at needs nothing but that its use is recorded. */

@@ -97,6 +97,25 @@ describe("a function of the app that throws", () => {
   }
 });
 
+describe("a session that is unset in a stream", () => {
+  it("has ended before the stream does", async () => {
+    const { browser, sessions } = await start(
+      {
+        "/stream": async (request, response) => {
+          expect(request.session.user).toBe("alice");
+          await sendHeaders(response);
+          Object.assign(request, { session: null });
+          response.end("signed out");
+        },
+      },
+      { unset: "destroy" },
+    );
+    await browser.get("/sign-in");
+    await browser.get("/stream");
+    expect(await sessions.listForUser("alice")).toEqual([]);
+  });
+});
+
 describe("a session that could not be ended", () => {
   it("breaks a stream whose handler did not wait for it", async () => {
     const { redis, cut, mend } = cuttable("destroy");
