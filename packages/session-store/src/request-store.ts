@@ -116,9 +116,9 @@ export class RequestStore extends EngineStore {
     return this.#part(request, callback, (done) => void deliver(this.#regenerate(request), done));
   }
 
-  /** Ends the session that a request came with. */
-  end(request: Request, id: string, callback?: Callback): Outcome {
-    return this.#part(request, callback, (done) => void this.destroy(id, done));
+  /** Ends a request's session. */
+  end(request: Request, session: Pick<Session, "id">, callback?: Callback): Outcome {
+    return this.#part(request, callback, (done) => void deliver(this.#end(session), done));
   }
 
   /** Gives a request's session another id. */
@@ -131,8 +131,15 @@ export class RequestStore extends EngineStore {
     return this.#partings.get(request) ?? [];
   }
 
+  async #end(session: Pick<Session, "id">): Promise<void> {
+    await this.#rotations.get(session)?.catch(() => undefined);
+    await this.destroy(session.id);
+  }
+
   async #regenerate(request: Request): Promise<void> {
     try {
+      // By its new id: the old one does not lead to what has become another user's.
+      await this.#rotations.get(request.session)?.catch(() => undefined);
       await this.destroy(request.sessionID);
     } finally {
       // Also where that failed: a handler that does not look must not sign somebody in under an id that others may know.
@@ -189,7 +196,8 @@ export class RequestStore extends EngineStore {
  * Gives a request's session a new id, with the same fields (S7): `req.session` is a new object then. For whatever raises
  * what a session may do; a sign-in is safer with `regenerate`, which leaves nothing of the session before it.
  *
- * A session that has been destroyed meanwhile stays gone: then nothing is stored, and the response sets no cookie.
+ * A session that has been destroyed meanwhile stays gone: then nothing is stored, and the response sets no cookie. What the
+ * handler changes in the old object meanwhile is part of the new one.
  *
  * @param request one with a session of {@link session}
  * @param options `graceMs`: how long the old id still leads to the session, so that requests under way stay signed in;
@@ -239,7 +247,7 @@ class RequestBoundSession extends constructors.Session {
   override destroy(callback: Callback | undefined): this;
   override destroy(callback?: Callback): this | Promise<void> {
     Reflect.deleteProperty(this.req, "session");
-    return this.#answer(callback, this.#store.end(this.req, this.id, callback));
+    return this.#answer(callback, this.#store.end(this.req, this, callback));
   }
 
   /**

@@ -315,6 +315,19 @@ describe("a session that is being rotated", () => {
     expect(await sessions.listForUser("alice")).toEqual([]);
   });
 
+  it.each(["destroy", "regenerate"] as const)("has ended, whose-ever it is by then, after %s", async (method) => {
+    const { browser, sessions } = await start({
+      "/out": async (request, response) => {
+        request.session.user = "bob";
+        void rotateSession(request);
+        await request.session[method]();
+        response.json(await sessions.listForUser("bob"));
+      },
+    });
+    await browser.get("/sign-in");
+    expect(await browser.json("/out")).toEqual([]);
+  });
+
   it.each([
     ["saved", true],
     ["left to the answer", false],
