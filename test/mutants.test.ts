@@ -62,7 +62,7 @@ const mutants: readonly Mutant[] = [
     mutation: {
       name: "redirect-race",
       file: "src/request-session.ts",
-      cut: "return this.#leaveChanged(session, tracker, isNew);",
+      cut: "return this.#leaveChanged(session, tracker);",
       instead: `this.#send(this.#cookieFor(session, tracker));
     this.#sessions.commit(tracker, session).catch(() => undefined);
     return undefined;`,
