@@ -4,11 +4,11 @@ import { Codec, type SessionFields, fieldsOf } from "./codec.ts";
 import { type CommitOutcome, Committer } from "./committer.ts";
 import { Destruction } from "./destruction.ts";
 import { Encoder } from "./encoder.ts";
-import { SessionStoreError } from "./errors.ts";
 import { EventBus, type SessionListener } from "./event-bus.ts";
 import { Events, type SessionCounts } from "./events.ts";
 import { cookieExpires, hasPassed, recordLifeMs, touchIsDue } from "./expiry.ts";
 import { type Keys, createKeys, handleOf } from "./keys.ts";
+import { Mover } from "./mover.ts";
 import { type ResolvedOptions, type SessionsOptions, resolveOptions, tombstoneMs } from "./options.ts";
 import { Rebase } from "./rebase.ts";
 import { RecordHeads } from "./record-heads.ts";
@@ -17,7 +17,7 @@ import { type RotatedSession, Rotation } from "./rotation.ts";
 import { SaveQueue } from "./save-queue.ts";
 import { Sweep } from "./sweep.ts";
 import { TimedCommands } from "./timed-commands.ts";
-import { type Base, TrackedSession } from "./tracked-session.ts";
+import { TrackedSession } from "./tracked-session.ts";
 import { UserIndex } from "./user-index.ts";
 import { UserLimiter } from "./user-limit.ts";
 import { type DestroyForUserOptions, type UserSession, UserSessions } from "./user-sessions.ts";
@@ -29,9 +29,6 @@ export interface ListedSession {
   /** Its fields, `cookie` among them. */
   readonly fields: SessionFields;
 }
-
-/** How often a move is tried while others change the record; then it is used where it is. */
-const maxMoves = 5;
 
 /** The session engine. Both adapters, `session()` and `RedisStore`, are thin layers on it. */
 export class Sessions {
@@ -52,6 +49,7 @@ export class Sessions {
   readonly #committer: Committer;
   readonly #rotation: Rotation;
   readonly #limiter: UserLimiter;
+  readonly #mover: Mover;
 
   /**
    * @param options see {@link SessionsOptions}
@@ -84,6 +82,7 @@ export class Sessions {
     this.#committer = new Committer(changing);
     this.#rotation = new Rotation(changing);
     this.#users = new UserSessions({ ...changing, codec: this.#codec, heads: this.#heads });
+    this.#mover = new Mover({ ...parts, heads: this.#heads }, commandDeadlineMs);
     this.#limiter = new UserLimiter(this.#options, { ...parts, heads: this.#heads, users: this.#users });
     if (this.#options.userOf) {
       this.#sweep = new Sweep(this.#index, {
@@ -132,7 +131,7 @@ export class Sessions {
   async load(id: string): Promise<TrackedSession | undefined> {
     try {
       const found = await this.#records.load(id);
-      const base = found && this.#records.isToMove(found) ? await this.#move(found) : found;
+      const base = found && this.#records.isToMove(found) ? await this.#mover.move(found) : found;
       if (!base) return undefined;
       const tracked = new TrackedSession(base.id, base, { askedAs: id });
       tracked.endsAt = this.#heads.endOf(base.text);
@@ -413,32 +412,6 @@ export class Sessions {
     for await (const keys of this.#records.keys(batchSize)) {
       await Promise.all(keys.map((key) => this.#destruction.end(key, { reason: "all" })));
     }
-  }
-
-  /** Moves a session to the key of the present scheme. */
-  async #move(base: Base): Promise<Base | undefined> {
-    let now: Base | undefined = base;
-    try {
-      for (let attempt = 0; attempt < maxMoves && now && this.#records.isToMove(now); attempt += 1) {
-        now = await this.#moveOnce(now);
-      }
-    } catch (error) {
-      // A Redis that is full serves reads: it is used where it is.
-      if (!(error instanceof SessionStoreError) || error.code !== "UNAVAILABLE") throw error;
-    }
-    return now;
-  }
-
-  async #moveOnce(base: Base): Promise<Base | undefined> {
-    const user = this.#heads.userOf(base.raw, base.key);
-    const key = this.#records.keyFor(base.id);
-    if (user !== undefined) {
-      const row = { lifeMs: base.remainingMs ?? Infinity, endsAt: this.#heads.endOf(base.text), max: Infinity };
-      await this.#index.add(user, key, row, this.#options.commandDeadlineMs);
-    }
-    const moved = await this.#records.move(base);
-    if (user !== undefined && moved?.key === key) await this.#index.retire({ user, key: base.key });
-    return moved;
   }
 }
 
