@@ -53,11 +53,12 @@ export const reserved = "__lockstep";
 /** What an encrypted record starts with: JSON never does, and other serializers are held to that. */
 export const sealedMark = "E1.";
 
-/** The start of every text that {@link Codec.encode} writes with JSON: read without parsing the rest. */
-const headPattern = new RegExp(
-  `^\\{"${reserved}":\\{"v":1,"created":(\\d+),"writes":\\[[^\\]]*\\](?:,"user":(null|"[\\w-]+"))?\\},` +
-    `"cookie":\\{"originalMaxAge":(null|-?[\\d.]+)[,}]`,
-);
+const ownStart = `{"${reserved}":`;
+const ownPart = `\\${ownStart}\\{"v":1,"created":(\\d+),"writes":\\[[^\\]]*\\](?:,"user":(null|"[\\w-]+"))?\\},`;
+
+/** What is ours at the start of every text that {@link Codec.encode} writes with JSON; and the same, as far as a record's life goes. */
+const ownPattern = new RegExp(ownPart, "y");
+const headPattern = new RegExp(`^${ownPart}"cookie":\\{"originalMaxAge":(null|-?[\\d.]+)[,}]`);
 
 /** Records to text and back. Pure. */
 export class Codec {
@@ -81,14 +82,30 @@ export class Codec {
 
   /** @throws {@link CorruptRecord} */
   decode(text: string): DecodedRecord {
+    const bodyAt = this.#bodyAt(text);
+    if (bodyAt === undefined) {
+      const { [reserved]: meta, ...fields } = this.#fields(text);
+      return { fields, meta: asMeta(meta) };
+    }
+    const fields = this.#fields(`{${text.slice(bodyAt)}`);
+    if (Object.hasOwn(fields, reserved)) throw new CorruptRecord("with metadata twice");
+    return { fields, meta: asMeta(this.#parse(text.slice(ownStart.length, bodyAt - 1))) };
+  }
+
+  /** Where the session's own fields begin in a text that this codec wrote with JSON. */
+  #bodyAt(text: string): number | undefined {
+    ownPattern.lastIndex = 0;
+    return this.#serializer === JSON && ownPattern.test(text) ? ownPattern.lastIndex : undefined;
+  }
+
+  #fields(text: string): SessionFields {
     const parsed = this.#parse(text);
     if (!isPlainObject(parsed)) throw new CorruptRecord("not an object");
     const unsafe = this.#unsafety(text, parsed);
     if (unsafe) throw new CorruptRecord(unsafe);
     if (!isPlainObject(parsed.cookie)) throw new CorruptRecord("without a cookie");
     this.#checkCookie(parsed.cookie);
-    const { [reserved]: meta, ...fields } = parsed;
-    return { fields, meta: asMeta(meta) };
+    return parsed;
   }
 
   /** What decides the record's life, without parsing it where this codec wrote it. @throws {@link CorruptRecord} */
@@ -116,18 +133,22 @@ export class Codec {
    * @param stored what {@link Codec.decode} gave for `text`
    */
   holds(text: string, stored: { meta: RecordMeta | undefined; expires: unknown }, fields: SessionFields): boolean {
-    const cookie = { ...(fields.cookie as SessionFields), expires: stored.expires };
-    const same = this.#stringify({ ...fields, cookie }, stored.meta);
-    if (same === text) return true;
+    const same = { ...fields, cookie: { ...(fields.cookie as SessionFields), expires: stored.expires } };
+    const bodyAt = this.#bodyAt(text);
     // Written here, it would be the same text. Another writer may have ordered or spaced it differently.
-    if (stored.meta && this.#serializer === JSON) return false;
-    return isDeepStrictEqual(this.#serializer.parse(this.#checked(same, fields)), this.#serializer.parse(text));
+    if (bodyAt !== undefined) return isBody(this.#stringify(same, undefined), text, bodyAt);
+    const written = this.#stringify(same, stored.meta);
+    if (written === text) return true;
+    return isDeepStrictEqual(this.#serializer.parse(this.#checked(written, fields)), this.#serializer.parse(text));
   }
 
   #stringify(fields: SessionFields, meta: RecordMeta | undefined): string {
+    const { cookie } = fields;
+    const record: SessionFields = meta ? { [reserved]: meta, cookie, ...fields } : { cookie, ...fields };
     // A handler that uses our name is not heard: it would overwrite when the session was born.
-    const { cookie, [reserved]: _ours, ...rest } = fields;
-    return this.#serializer.stringify({ ...(meta && { [reserved]: meta }), cookie, ...rest });
+    if (meta) record[reserved] = meta;
+    else if (Object.hasOwn(record, reserved)) delete record[reserved];
+    return this.#serializer.stringify(record);
   }
 
   /** @returns `text`, which is safe to be read back */
@@ -138,10 +159,13 @@ export class Codec {
   }
 
   /** A cookie that express-session could not take up, or could not send, would be an error at every request. */
-  #checkCookie({ originalMaxAge, maxAge, expires, ...attributes }: SessionFields): void {
-    if (!isTime(originalMaxAge) || !isTime(maxAge)) throw new CorruptRecord("with a cookie whose maxAge is no time");
-    if (!isDate(expires)) throw new CorruptRecord("with a cookie that can't be sent");
-    if (isSame(attributes, this.#sendable)) return;
+  #checkCookie(cookie: SessionFields): void {
+    if (!isTime(cookie.originalMaxAge) || !isTime(cookie.maxAge)) {
+      throw new CorruptRecord("with a cookie whose maxAge is no time");
+    }
+    if (!isDate(cookie.expires)) throw new CorruptRecord("with a cookie that can't be sent");
+    if (isSentAs(cookie, this.#sendable)) return;
+    const { originalMaxAge: _life, maxAge: _age, expires: _end, ...attributes } = cookie;
     try {
       serialize("name", "value", attributes);
     } catch (cause) {
@@ -185,11 +209,17 @@ function isDate(value: unknown): boolean {
   return value == null || value === false || !Number.isNaN(new Date(value as string).getTime());
 }
 
-/** What is `undefined` is not there. */
-function isSame(one: SessionFields, other: SessionFields): boolean {
-  const holdsAll = (some: SessionFields, all: SessionFields) =>
-    Object.keys(some).every((key) => some[key] === all[key]);
-  return holdsAll(one, other) && holdsAll(other, one);
+/** Whether a cookie has these attributes, and no others but when it ends. What is `undefined` is not there. */
+function isSentAs(cookie: SessionFields, attributes: SessionFields): boolean {
+  const has = (key: string) => cookie[key] === attributes[key];
+  return Object.keys(attributes).every(has) && Object.keys(cookie).every((key) => times.has(key) || has(key));
+}
+
+const times: ReadonlySet<string> = new Set(["originalMaxAge", "maxAge", "expires"]);
+
+/** Whether a JSON object is what stands in a text from `at` on, after another key. */
+function isBody(json: string, text: string, at: number): boolean {
+  return text.length - at === json.length - 1 && text.startsWith(json.slice(1), at);
 }
 
 function asMeta(meta: unknown): RecordMeta | undefined {

@@ -3,6 +3,7 @@ import type { IncomingMessage } from "node:http";
 import type { TLSSocket } from "node:tls";
 import { parse, serialize } from "cookie";
 import { sign, unsign } from "cookie-signature";
+import { LRUCache } from "lru-cache";
 
 /** The fields of a cookie that are sent with it. */
 export type CookieAttributes = NonNullable<Parameters<typeof serialize>[2]>;
@@ -48,19 +49,47 @@ export function resolveSecrets(secret: CipherKey | readonly CipherKey[] | undefi
   throw new TypeError("Lockstep sessions: the secret option array must contain secrets, and nothing else.");
 }
 
-/**
- * The session id in a request's cookie, signed by one of `secrets`.
- *
- * @returns `undefined` if there is none, or it was signed by nobody we know: it is as if it had not been sent (S11)
- */
-export function readCookie(request: CookieRequest, name: string, secrets: readonly CipherKey[]): string | undefined {
-  const header = request.headers.cookie;
-  // Nearly all requests to a public site come without one.
-  const sent = header?.includes(name) ? verify(parse(header, { decode })[name], secrets) : undefined;
-  if (sent !== undefined) return sent;
-  // What cookie-parser has read, where something else has taken the header away.
-  const signed = request.signedCookies?.[name];
-  return typeof signed === "string" ? signed : verify(request.cookies?.[name], secrets);
+/** How many characters of `Cookie` headers a {@link CookieReader} remembers in all. */
+const rememberedLength = 2_000_000;
+
+/** Reads the session id from requests' cookies. */
+export class CookieReader {
+  readonly #name: string;
+  readonly #secrets: Secrets | undefined;
+  /** Ids by the header that brought them. A browser sends the same one with each request, and verifying it is dear. */
+  readonly #verified = new LRUCache<string, string>({
+    maxSize: rememberedLength,
+    sizeCalculation: (_id, header) => header.length,
+  });
+
+  /** @param secrets those of each request, if they are always the same */
+  constructor(name: string, secrets: Secrets | undefined) {
+    this.#name = name;
+    this.#secrets = secrets;
+  }
+
+  /**
+   * The session id in a request's cookie, signed by one of `secrets`.
+   *
+   * @returns `undefined` if there is none, or it was signed by nobody we know: it is as if it had not been sent (S11)
+   */
+  read(request: CookieRequest, secrets: Secrets): string | undefined {
+    const sent = this.#sent(request.headers.cookie, secrets);
+    if (sent !== undefined) return sent;
+    // What cookie-parser has read, where something else has taken the header away.
+    const signed = request.signedCookies?.[this.#name];
+    return typeof signed === "string" ? signed : verify(request.cookies?.[this.#name], secrets);
+  }
+
+  #sent(header: string | undefined, secrets: Secrets): string | undefined {
+    // Nearly all requests to a public site come without one.
+    if (!header?.includes(this.#name)) return undefined;
+    const known = secrets === this.#secrets ? this.#verified.get(header) : undefined;
+    if (known !== undefined) return known;
+    const id = verify(parse(header, { decode })[this.#name], secrets);
+    if (id !== undefined && secrets === this.#secrets) this.#verified.set(header, id);
+    return id;
+  }
 }
 
 /** As express-session reads it: a value may stand in quotes (RFC 6265, 4.1.1), and need not be decodable. */

@@ -90,15 +90,9 @@ export class EngineStore extends expressSession.Store {
     return tracker ? this.track(session, tracker) : session;
   }
 
-  /** The tracker of fields that `get` gave. @internal */
-  protected knownOf(data: SessionData): TrackedSession | undefined {
+  /** The tracker of fields that `get` gave, or of the Session made from them. @internal */
+  protected knownOf(data: object): TrackedSession | undefined {
     return this.#trackers.get(data);
-  }
-
-  /** The fields of a loaded session, tracked. @internal */
-  fieldsOf(tracker: TrackedSession): SessionData | undefined {
-    const fields = this.sessions.read(tracker) as SessionData | undefined;
-    return fields && this.track(fields, tracker);
   }
 
   /** Keeps a tracker beside the fields, or the Session, that it is of. @internal */
@@ -109,7 +103,7 @@ export class EngineStore extends expressSession.Store {
 
   /** The tracker of a Session; one that has none was born in this request. @internal */
   trackerOf(session: Session): TrackedSession {
-    const known = this.#trackers.get(session);
+    const known = this.knownOf(session);
     if (known) return known;
     const tracker = this.sessions.born(session.id);
     this.track(session, tracker);
@@ -118,11 +112,12 @@ export class EngineStore extends expressSession.Store {
 
   async #get(sid: string): Promise<SessionData | undefined> {
     const tracker = await this.sessions.load(sid);
-    return tracker && this.fieldsOf(tracker);
+    const fields = tracker && (this.sessions.read(tracker) as SessionData | undefined);
+    return fields && this.track(fields, tracker);
   }
 
   async #set(sid: string, session: SessionData): Promise<void> {
-    const tracker = isSession(session) ? this.trackerOf(session) : this.#trackers.get(session);
+    const tracker = isSession(session) ? this.trackerOf(session) : this.knownOf(session);
     // Asked by an id that it had before, it goes on under the one that it has.
     if (!tracker || ![tracker.id, tracker.askedAs].includes(sid)) return this.sessions.overwrite(sid, session);
     const outcome = await this.sessions.commit(tracker, session);
@@ -131,7 +126,7 @@ export class EngineStore extends expressSession.Store {
   }
 
   async #touch(sid: string, session: SessionData): Promise<void> {
-    const tracker = this.#trackers.get(session) ?? (await this.sessions.load(sid));
+    const tracker = this.knownOf(session) ?? (await this.sessions.load(sid));
     if (tracker) await this.sessions.touch(tracker);
   }
 }

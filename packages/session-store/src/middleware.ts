@@ -1,7 +1,7 @@
 import { type CipherKey, randomBytes } from "node:crypto";
 import type { Request, RequestHandler, Response } from "express";
 import type { CookieOptions } from "express-session";
-import { type Secrets, cookieNameOf, readCookie, resolveSecrets } from "./cookie.ts";
+import { CookieReader, type Secrets, cookieNameOf, resolveSecrets } from "./cookie.ts";
 import { type OnUnavailable, goesOnWithout } from "./engine-store.ts";
 import { SessionStoreError } from "./errors.ts";
 import type { SessionsOptions } from "./options.ts";
@@ -76,6 +76,7 @@ export function session(options: SessionOptions & (SessionsOptions | SharedEngin
   const settings = resolveSettings(options);
   const sessions = "sessions" in options ? options.sessions : createSessions(options);
   const shared = { sessions, settings, store: new RequestStore(sessions, settings) };
+  const cookies = new CookieReader(settings.name, settings.secrets);
   let isAvailable = true;
   if (settings.goesOnWithout) {
     sessions.onAvailability((is) => {
@@ -103,7 +104,7 @@ export function session(options: SessionOptions & (SessionsOptions | SharedEngin
       next(new Error("Lockstep sessions: a secret is required, to sign the cookie."));
       return;
     }
-    const cookieId = readCookie(request, settings.name, secrets);
+    const cookieId = cookies.read(request, secrets);
     const arrival: Arrival = { request, response, secrets, cookieId, cookieOptions };
     const proceed = (loaded: TrackedSession | undefined) => {
       try {
@@ -132,6 +133,7 @@ function cookieParserSecret(request: Request & { readonly secret?: CipherKey | u
 
 /** Whether another session middleware was here first. Asked without looking at its session, which would make one. */
 function hasSession(request: Request): boolean {
+  if (!("session" in request)) return false;
   const property = Object.getOwnPropertyDescriptor(request, "session");
   return property !== undefined && (property.get !== undefined || Boolean(property.value));
 }

@@ -1,9 +1,11 @@
+import { IncomingMessage } from "node:http";
 import type { Request, Response } from "express";
 import type { CookieOptions, Session } from "express-session";
 import { type CookieAttributes, type Secrets, clearedCookie, isSecure, sessionCookie } from "./cookie.ts";
 import { SessionStoreError } from "./errors.ts";
 import { type RequestSettings, type RequestStore, SessionCookie, sessionOf } from "./request-store.ts";
-import type { GateKeeper } from "./response-gate.ts";
+import { frameworkPrototypeOf } from "./framework-prototype.ts";
+import { type GateKeeper, type ResponseGate, ownKeeper } from "./response-gate.ts";
 import type { Sessions } from "./sessions.ts";
 import type { TrackedSession } from "./tracked-session.ts";
 
@@ -32,9 +34,11 @@ export class RequestSession implements GateKeeper {
   readonly #sessions: Sessions;
   readonly #settings: RequestSettings;
   readonly #loaded: TrackedSession | undefined;
+  gate?: ResponseGate;
   #isMaterialised = false;
   #session: Request["session"] | undefined;
   #sessionID: string | undefined;
+  #sessionStore: Request["sessionStore"] | undefined;
 
   /** @param loaded the session that the cookie names, if it exists */
   constructor(arrival: Arrival, loaded: TrackedSession | undefined, { sessions, store, settings }: Shared) {
@@ -44,10 +48,8 @@ export class RequestSession implements GateKeeper {
     this.#sessions = sessions;
     this.#store = store;
     this.#settings = settings;
-    // The types ask of `generate` that it takes less than Express' Request.
-    this.#request.sessionStore = store as unknown as Request["sessionStore"];
-    (this.#request as CarryingRequest)[own] = this;
-    Object.defineProperties(this.#request, lazyProperties);
+    (this.#request as CarryingRequest)[ownKeeper] = this;
+    defineProperties(this.#request);
     // While the request's path is still what the app's options are to see.
     if (!loaded && settings.dependsOnRequest) this.#materialise();
   }
@@ -72,6 +74,15 @@ export class RequestSession implements GateKeeper {
   set sessionID(value) {
     this.#materialise();
     this.#sessionID = value;
+  }
+
+  /** What `req.sessionStore` is. The types ask of `generate` that it takes less than Express' Request. */
+  get sessionStore(): Request["sessionStore"] {
+    return this.#sessionStore ?? (this.#store as unknown as Request["sessionStore"]);
+  }
+
+  set sessionStore(value) {
+    this.#sessionStore = value;
   }
 
   beforeHeaders(): Promise<() => void> | undefined {
@@ -232,40 +243,52 @@ export class RequestSession implements GateKeeper {
   #materialise(): void {
     if (this.#isMaterialised) return;
     this.#isMaterialised = true;
-    const fields = this.#loaded && this.#store.fieldsOf(this.#loaded);
-    if (this.#loaded && fields) {
-      this.#store.createSession(this.#request, fields);
-    } else {
-      this.#store.generate(this.#request);
-    }
+    const shown = this.#loaded && this.#store.show(this.#request, this.#loaded);
+    if (!shown) this.#store.generate(this.#request);
   }
 }
 
-/** Where a request keeps its RequestSession. */
-const own = Symbol("Lockstep session");
-
-type CarryingRequest = Request & { [own]: RequestSession };
+type CarryingRequest = Request & { [ownKeeper]?: RequestSession };
 
 /**
- * S5: a session that no handler looks at is never parsed, and a new one not made.
+ * Gives a request its properties. S5: a session that no handler looks at is never parsed, and a new one not made.
  *
- * All requests share these two accessors: with accessors of its own V8 would make each request a dictionary, slow to use
- * for everybody after us.
+ * Requests of a framework have two of them from its prototype. `session` is each one's own: it may be deleted.
  */
+function defineProperties(request: Request): void {
+  const { session, ...others } = lazyProperties;
+  const prototype = frameworkPrototypeOf(request, IncomingMessage.prototype);
+  if (!prototype) Object.defineProperties(request, others);
+  else if (!preparedPrototypes.has(prototype)) {
+    Object.defineProperties(prototype, others);
+    preparedPrototypes.add(prototype);
+  }
+  Object.defineProperty(request, "session", session);
+}
+
+const preparedPrototypes = new WeakSet();
+
+/** Accessors that all requests share. */
 const lazyProperties = {
   session: lazily("session"),
   sessionID: lazily("sessionID"),
+  sessionStore: lazily("sessionStore"),
 };
 
-function lazily(property: "session" | "sessionID"): PropertyDescriptor & ThisType<CarryingRequest> {
+type LazyProperty = "session" | "sessionID" | "sessionStore";
+
+function lazily(property: LazyProperty): PropertyDescriptor & ThisType<CarryingRequest> {
   return {
     configurable: true,
     enumerable: true,
     get() {
-      return this[own][property];
+      return this[ownKeeper]?.[property];
     },
     set(value: never) {
-      this[own][property] = value;
+      const carrier = this[ownKeeper];
+      if (carrier) carrier[property] = value;
+      // A request that has none of ours: as if nothing stood on its prototype.
+      else Object.defineProperty(this, property, { value, configurable: true, enumerable: true, writable: true });
     },
   };
 }

@@ -7,6 +7,7 @@ import { mergeSessions, rebasing } from "./merge.ts";
 import { Outcome } from "./outcome.ts";
 import type { Sessions } from "./sessions.ts";
 import { show } from "./show.ts";
+import type { TrackedSession } from "./tracked-session.ts";
 
 declare module "express-session" {
   /** Under session() the methods that take a callback give a promise without one. */
@@ -91,16 +92,39 @@ export class RequestStore extends EngineStore {
     request.session = new BoundSession(request, { cookie });
   }
 
+  /**
+   * Makes a loaded session the request's.
+   *
+   * @returns `undefined` if its record can't be used
+   */
+  show(request: Request, tracker: TrackedSession): Session | undefined {
+    const fields = this.sessions.read(tracker) as SessionData | undefined;
+    return fields && this.#show(request, fields, tracker);
+  }
+
   override createSession(request: Request, data: SessionData): Session & SessionData {
+    return this.#show(request, data, this.knownOf(data));
+  }
+
+  #show(request: Request, data: SessionData, tracker: TrackedSession | undefined): Session & SessionData {
     const { expires, originalMaxAge } = data.cookie as { expires?: unknown; originalMaxAge: number | null };
     const cookie = new SessionCookie(data.cookie);
     if (typeof expires === "string") Object.assign(cookie, { expires: new Date(expires) });
     cookie.originalMaxAge = originalMaxAge; // setting `expires` has changed it
     // Of a session that is stored the request takes the id too: it is stored, ended and found by that.
-    request.sessionID = this.knownOf(data)?.id ?? request.sessionID;
+    request.sessionID = tracker?.id ?? request.sessionID;
     const session = new BoundSession(request, { ...data, cookie });
     request.session = session;
-    return this.adopt(session, data);
+    return tracker ? this.track(session, tracker) : session;
+  }
+
+  /** A Session of ours knows its tracker itself: what is kept beside objects costs most when they are collected. */
+  protected override knownOf(data: object): TrackedSession | undefined {
+    return RequestBoundSession.trackerOf(data) ?? super.knownOf(data);
+  }
+
+  protected override track<T extends object>(session: T, tracker: TrackedSession): T {
+    return RequestBoundSession.track(session, tracker) ? session : super.track(session, tracker);
   }
 
   override set(sid: string, session: SessionData, callback?: StoreCallback<void>): Promise<void> {
@@ -176,7 +200,7 @@ export class RequestStore extends EngineStore {
     if (live?.id !== session.id) return void (await this.sessions.destroy(newId));
     this.#outdated.add(live);
     const { tracked, fields, given } = rotated;
-    const next = this.createSession(request, this.track(fields as unknown as SessionData, tracked));
+    const next = this.#show(request, fields as unknown as SessionData, tracked);
     // Once the request has its new session, since what the old one has become may be nothing that can be stored.
     show(next, fields, mergeSessions(given, this.sessions.copy(live), fields, rebasing).value);
     return next;
@@ -219,6 +243,19 @@ export function rotateSession(
 
 /** The Session that handlers see under session(): as express-session's, with promises for those who give no callback. */
 class RequestBoundSession extends constructors.Session {
+  #tracker: TrackedSession | undefined;
+
+  // Static: what is on a Session's prototype can't be the name of a field.
+  static trackerOf(session: object): TrackedSession | undefined {
+    return #tracker in session ? session.#tracker : undefined;
+  }
+
+  /** @returns whether it is one of these */
+  static track(session: object, tracker: TrackedSession): boolean {
+    if (!(#tracker in session)) return false;
+    session.#tracker = tracker;
+    return true;
+  }
   override save(): Promise<void>;
   override save(callback: Callback | undefined): this;
   override save(callback?: Callback): this | Promise<void> {

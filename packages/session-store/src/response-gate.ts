@@ -1,6 +1,7 @@
 import { EventEmitter } from "node:events";
-import type { OutgoingHttpHeaders, ServerResponse } from "node:http";
+import { type OutgoingHttpHeaders, ServerResponse } from "node:http";
 import type { Readable } from "node:stream";
+import { frameworkPrototypeOf } from "./framework-prototype.ts";
 import { applyHead, hasSendableStatus, isStatus } from "./response-head.ts";
 import { holdSocket } from "./socket-hold.ts";
 
@@ -18,7 +19,12 @@ export interface GateKeeper {
   beforeEnd(): Promise<void> | undefined;
   /** Answers in the handler's place, before it returns, when `beforeHeaders` was rejected. */
   refuse(error: unknown): void;
+  /** Set by the gate, for the methods that all responses of a framework share. */
+  gate?: ResponseGate;
 }
+
+/** Where a request keeps its response's keeper: the one property that it is given, since each costs. */
+export const ownKeeper = Symbol("Lockstep session");
 
 type Method = (...args: unknown[]) => unknown;
 type MethodName = "writeHead" | "flushHeaders" | "write" | "end";
@@ -65,12 +71,29 @@ export class ResponseGate {
     this.#response = response as unknown as GatedResponse;
     this.#keeper = keeper;
     this.#headersBefore = response.getHeaders();
-    this.#real = this.#replaceMethods({
-      writeHead: (...args) => this.#writeHead(args),
-      flushHeaders: (...args) => this.#pass("flushHeaders", args),
-      write: (...args) => this.#pass("write", args),
-      end: (...args) => this.#pass("end", args),
-    });
+    const shared = sharedMethodsOf(response);
+    this.#real = shared?.real ?? this.#methods;
+    if (shared) keeper.gate = this;
+    else this.#methods = gatedMethods(() => this, this.#real);
+  }
+
+  /** The methods that the response has now. */
+  get #methods(): Methods {
+    const { writeHead, flushHeaders, write, end } = this.#response as unknown as Methods;
+    return { writeHead, flushHeaders, write, end };
+  }
+
+  set #methods({ writeHead, flushHeaders, write, end }) {
+    const response = this.#response as unknown as Methods;
+    response.writeHead = writeHead;
+    response.flushHeaders = flushHeaders;
+    response.write = write;
+    response.end = end;
+  }
+
+  /** One of the methods, as it is called by whoever answers. */
+  called(name: MethodName, args: unknown[]): unknown {
+    return name === "writeHead" ? this.#writeHead(args) : this.#pass(name, args);
   }
 
   #writeHead(args: unknown[]): unknown {
@@ -174,17 +197,17 @@ export class ResponseGate {
     Object.assign(response, { statusCode: 500, statusMessage: "" });
     // Not `finished`: compression ends later, when it has compressed.
     const answer = { hasEnded: false };
-    const wrapped = this.#replaceMethods({
-      ...this.#real,
-      end: (...args) => {
-        answer.hasEnded = true;
-        return this.#call("end", args);
-      },
-    });
+    const gated = this.#methods;
+    const { writeHead, flushHeaders, write } = this.#real;
+    const end: Method = (...args) => {
+      answer.hasEnded = true;
+      return this.#call("end", args);
+    };
+    this.#methods = { writeHead, flushHeaders, write, end };
     try {
       this.#keeper.refuse(error);
     } finally {
-      this.#replaceMethods(wrapped);
+      this.#methods = gated;
       this.#state = "refused";
       if (!answer.hasEnded) response.destroy(asError(error));
       for (const { name, args } of held) this.#drop(name, args);
@@ -230,17 +253,49 @@ export class ResponseGate {
   #call(name: MethodName, args: unknown[]): unknown {
     return this.#real[name].apply(this.#response, args);
   }
+}
 
-  /** @returns the methods that were there */
-  #replaceMethods(methods: Methods): Methods {
-    const response = this.#response as unknown as Methods;
-    const { writeHead, flushHeaders, write, end } = response;
-    response.writeHead = methods.writeHead;
-    response.flushHeaders = methods.flushHeaders;
-    response.write = methods.write;
-    response.end = methods.end;
-    return { writeHead, flushHeaders, write, end };
-  }
+interface Carried {
+  readonly req: { readonly [ownKeeper]?: GateKeeper };
+}
+
+/** The methods on a framework's prototype, by that. */
+const sharedMethods = new WeakMap<object, Methods>();
+
+/**
+ * Lets a response of a framework find its gate by the methods on the framework's prototype. They are put there for the
+ * first one.
+ *
+ * @returns the real methods; `undefined` where there is no such prototype, or somebody has wrapped the methods
+ */
+function sharedMethodsOf(response: ServerResponse): { readonly real: Methods } | undefined {
+  const prototype = frameworkPrototypeOf(response, ServerResponse.prototype);
+  if (!prototype) return undefined;
+  const gated = sharedMethods.get(prototype) ?? shareMethods(prototype);
+  const { writeHead, flushHeaders, write, end } = response as unknown as Methods;
+  const isBare = end === gated.end && write === gated.write && writeHead === gated.writeHead;
+  return isBare && flushHeaders === gated.flushHeaders ? { real: nodesMethods } : undefined;
+}
+
+/** Not what they are now: somebody may wrap Node's own later. */
+const nodesMethods = ServerResponse.prototype as unknown as Methods;
+
+function shareMethods(prototype: object): Methods {
+  const gated = gatedMethods(({ req }) => req[ownKeeper]?.gate, nodesMethods);
+  const isFree = Object.keys(gated).every((name) => !Object.hasOwn(prototype, name));
+  if (isFree) Object.assign(prototype, gated);
+  sharedMethods.set(prototype, gated);
+  return gated;
+}
+
+/** Methods that ask a response's gate; without one, the real ones. */
+function gatedMethods(gateOf: (response: Carried) => ResponseGate | undefined, real: Methods): Methods {
+  const gated = (name: MethodName) =>
+    function (this: Carried, ...args: unknown[]): unknown {
+      const gate = gateOf(this);
+      return gate ? gate.called(name, args) : Reflect.apply(real[name], this, args);
+    };
+  return { writeHead: gated("writeHead"), flushHeaders: gated("flushHeaders"), write: gated("write"), end: gated("end") };
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { CipherKey } from "node:crypto";
 import type { SessionFields } from "./codec.ts";
-import { type CookieRequest, type Secrets, cookieNameOf, readCookie, resolveSecrets } from "./cookie.ts";
+import { CookieReader, type CookieRequest, type Secrets, cookieNameOf, resolveSecrets } from "./cookie.ts";
 import type { MissedEvent } from "./event-bus.ts";
 import type { LifecycleEvent } from "./events.ts";
 import { positive } from "./options.ts";
@@ -78,7 +78,7 @@ const retryMs = 5_000;
  */
 export class SessionSockets {
   readonly #sessions: Sessions;
-  readonly #name: string;
+  readonly #cookies: CookieReader;
   readonly #secrets: Secrets;
   readonly #keepAliveMs: number;
   readonly #bindings = new Map<string, Set<Binding>>();
@@ -94,7 +94,7 @@ export class SessionSockets {
     const secrets = resolveSecrets(options.secret);
     if (!secrets) throw new TypeError("Lockstep sessions: a secret is required, to verify the cookie.");
     this.#sessions = options.sessions;
-    this.#name = cookieNameOf(options);
+    this.#cookies = new CookieReader(cookieNameOf(options), secrets);
     this.#secrets = secrets;
     this.#keepAliveMs = positive("keepAliveMs", options.keepAliveMs ?? 30_000);
     void this.#subscribe();
@@ -111,7 +111,7 @@ export class SessionSockets {
    * @throws SessionStoreError `UNAVAILABLE`
    */
   async authenticate(request: CookieRequest): Promise<SocketSession | undefined> {
-    const id = readCookie(request, this.#name, this.#secrets);
+    const id = this.#cookies.read(request, this.#secrets);
     const tracked = id === undefined ? undefined : await this.#sessions.load(id);
     const fields = tracked && this.#sessions.read(tracked);
     return fields && { handle: this.#sessions.handleOf(tracked.id), fields, tracked };
