@@ -15,6 +15,8 @@ const disconnected: ReadonlySet<string> = new Set(["reconnecting", "close", "dis
 interface Turn {
   /** When they left, on the monotonic clock, in ms. */
   leftAt: number | undefined;
+  /** What is to be sent with them. */
+  readonly last: (() => void)[];
 }
 
 /**
@@ -75,6 +77,16 @@ export class Commands {
   }
 
   /**
+   * Calls `work` at the end of this turn of the event loop, when what was sent in it is about to leave: what `work` sends leaves
+   * with it. It must not throw.
+   */
+  atTurnsEnd(work: () => void): void {
+    const turn = this.#together();
+    if (turn) turn.last.push(work);
+    else setImmediate(work);
+  }
+
+  /**
    * Lets what is sent in this turn of the event loop leave in one write at its end: the system call costs more than all that
    * we do for a command. Not in a Cluster, where each node has a socket of its own.
    */
@@ -82,10 +94,11 @@ export class Commands {
     if (this.#turn !== undefined || isCluster(this.#client)) return this.#turn;
     const stream = this.#client.stream as Redis["stream"] | undefined;
     if (stream === undefined) return undefined; // not connected yet
-    const turn: Turn = { leftAt: undefined };
+    const turn: Turn = { leftAt: undefined, last: [] };
     this.#turn = turn;
     stream.cork();
     setImmediate(() => {
+      for (const work of turn.last) work();
       this.#turn = undefined;
       turn.leftAt = performance.now();
       stream.uncork();

@@ -2,22 +2,30 @@ import { holdsRecord, isEnd, isForward } from "./forward.ts";
 import type { MemoryServer } from "./memory-server.ts";
 import { scripts } from "./scripts.ts";
 
-/** A script's equivalent: one key, as each of this package's has. */
-type Equivalent = (server: MemoryServer, key: string, args: readonly string[]) => unknown;
+/** A script's equivalent. */
+type Equivalent = (server: MemoryServer, keys: readonly string[], args: readonly string[]) => unknown;
 
 /** This package's scripts in TypeScript, by the digest of the Lua that each stands for. Why they do what they do is said there. */
 export const equivalents: ReadonlyMap<string, Equivalent> = new Map<string, Equivalent>([
   [scripts.load.sha1, load],
-  [scripts.commit.sha1, commit],
-  [scripts.touch.sha1, touch],
-  [scripts.destroy.sha1, destroy],
-  [scripts.admit.sha1, admit],
-  [scripts.trim.sha1, trim],
+  [scripts.commit.sha1, ofOneKey(commit)],
+  [scripts.touch.sha1, ofOneKey(touch)],
+  [scripts.destroy.sha1, ofOneKey(destroy)],
+  [scripts.admit.sha1, ofOneKey(admit)],
+  [scripts.trim.sha1, ofOneKey(trim)],
 ]);
 
-function load(server: MemoryServer, key: string): [string, number] | null {
-  const text = server.text(key);
-  return text === undefined ? null : [text, server.remainingMs(key)];
+/** The equivalent of a script that has one key. */
+function ofOneKey(equivalent: (server: MemoryServer, key: string, args: readonly string[]) => unknown): Equivalent {
+  return (server, [key = ""], args) => equivalent(server, key, args);
+}
+
+function load(server: MemoryServer, keys: readonly string[]): ([string, number] | 0 | null)[] {
+  return keys.map((key) => {
+    if (server.type(key) === "zset") return 0;
+    const text = server.text(key);
+    return text === undefined ? null : [text, server.remainingMs(key)];
+  });
 }
 
 function commit(server: MemoryServer, key: string, args: readonly string[]): string | [string, string] {

@@ -18,10 +18,11 @@ class MemoryClient extends EventEmitter implements Subscriber {
     server.join(this);
   }
 
-  async evalsha(sha1: string, keyCount: number, key: string, ...args: (string | number)[]): Promise<unknown> {
+  async evalsha(sha1: string, keyCount: number, ...keysAndArgs: (string | number)[]): Promise<unknown> {
     const equivalent = equivalents.get(sha1);
-    if (!equivalent || keyCount !== 1) throw new Error("memoryRedis() runs no scripts but those of this package.");
-    return equivalent(this.#server, key, args.map(String));
+    if (!equivalent) throw new Error("memoryRedis() runs no scripts but those of this package.");
+    const texts = keysAndArgs.map(String);
+    return equivalent(this.#server, texts.slice(0, keyCount), texts.slice(keyCount));
   }
 
   async get(key: string): Promise<string | null> {

@@ -1,4 +1,4 @@
-import { type CircuitBreaker, type RedisClient, keyPrefixOf, scanKeys } from "@lockstep/redis-kit";
+import { type CircuitBreaker, type Commands, type RedisClient, keyPrefixOf, scanKeys } from "@lockstep/redis-kit";
 import { type Codec, CorruptRecord } from "./codec.ts";
 import { SessionStoreError, fromCommandError } from "./errors.ts";
 import { type LifecycleEvent, messageOf } from "./events.ts";
@@ -6,12 +6,12 @@ import { holdsRecord, isEnd, isForward, movedWith, readForward } from "./forward
 import { type Keyring, createKeyring } from "./keyring.ts";
 import type { Keys } from "./keys.ts";
 import { type ResolvedOptions, tombstoneMs } from "./options.ts";
+import { RecordLoads } from "./record-loads.ts";
 import {
   type CommitReply,
   type RecordReply,
   commitRecord,
   destroyRecord,
-  loadRecord,
   touchRecord,
   unlessNoString,
 } from "./scripts.ts";
@@ -35,6 +35,7 @@ export interface Change {
 export class Records {
   readonly #client: RedisClient;
   readonly #commands: CircuitBreaker;
+  readonly #loads: RecordLoads;
   readonly #keys: Keys;
   readonly #keyring: Keyring;
   readonly #codec: Codec;
@@ -43,9 +44,13 @@ export class Records {
   /** Where other servers are told of sessions. ioredis puts its own prefix before keys only. */
   readonly channel: string;
 
-  constructor(options: ResolvedOptions, parts: { commands: CircuitBreaker; keys: Keys; codec: Codec }) {
+  constructor(
+    options: ResolvedOptions,
+    parts: { commands: CircuitBreaker; turns: Pick<Commands, "atTurnsEnd">; keys: Keys; codec: Codec },
+  ) {
     this.#client = options.client;
     this.#commands = parts.commands;
+    this.#loads = new RecordLoads(options.client, parts);
     this.#keys = parts.keys;
     this.#codec = parts.codec;
     this.#keyring = createKeyring(options.encryption);
@@ -61,10 +66,10 @@ export class Records {
    */
   async load(id: string, forwards = maxForwards): Promise<Base | undefined> {
     const seenAt = performance.now();
-    const places = await Promise.all(
-      this.#keys.places(id).map(async (key) => ({ key, reply: await read(() => loadRecord(this.#commands, key)) })),
-    );
-    for (const { key, reply } of places) {
+    const places = this.#keys.places(id);
+    const replies = await read(() => Promise.all(places.map((key) => this.#loads.load(key))));
+    for (const [at, key] of places.entries()) {
+      const reply = replies[at];
       if (!reply) continue;
       // S3: ended where it came from is ended.
       if (reply.raw === "" || isEnd(reply.raw)) return undefined;
@@ -152,7 +157,7 @@ export class Records {
 
   /** What is stored under a key, as it is. */
   async peek(key: string): Promise<RecordReply | undefined> {
-    return read(() => loadRecord(this.#commands, key));
+    return read(() => this.#loads.load(key));
   }
 
   /** The keys of all living records, in batches: SCAN on each primary, so it may repeat one. */

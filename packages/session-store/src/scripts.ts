@@ -36,20 +36,32 @@ export interface Told {
 /** S11: stands for a record that is no text. Like any other that can't be read, it is corrupt wherever it is used. */
 const unreadable: RecordReply = { raw: "\uFFFD", remainingMs: undefined };
 
-/** Reads a record and its remaining life: `load.lua`. The raw text is empty where the session was just destroyed. */
-export async function loadRecord(commands: CircuitBreaker, key: string): Promise<RecordReply | undefined> {
-  const send = <T>(command: (client: RedisClient) => Promise<T>) => commands.send("the load of a session", command);
-  const reply = await unlessNoString(send((client) => runScript(client, scripts.load, [key], [])));
-  if (reply === "no string") return unreadable;
+/** Reads records and their remaining lives: `load.lua`. A raw text is empty where the session was just destroyed. */
+export async function loadRecords(
+  commands: CircuitBreaker,
+  keys: readonly string[],
+): Promise<(RecordReply | undefined)[]> {
+  const load = (client: RedisClient) => runScript(client, scripts.load, keys, []);
+  const replies = (await commands.send("the load of a session", load)) as ([string, number | string] | 0 | null)[];
+  const isDoubtful = replies.some((reply) => reply && reply[0].includes("\uFFFD"));
+  const records = replies.map(recordOf);
+  if (!isDoubtful) return records;
+  return Promise.all(records.map((record, at) => (record ? unlessNoText(commands, keys[at] ?? "", record) : undefined)));
+}
+
+function recordOf(reply: [string, number | string] | 0 | null): RecordReply | undefined {
   if (reply === null) return undefined;
-  const [raw, life] = reply as [string, number | string];
-  const remainingMs = Number(life); // a client with ioredis' `stringNumbers` gives text
-  // What is no UTF-8 has become this character, and would never compare as equal again. It may also stand there rightly.
-  if (raw.includes("\uFFFD")) {
-    const bytes = await unlessNoString(send((client) => client.getBuffer(key)));
-    if (bytes instanceof Uint8Array && !isUtf8(bytes)) return unreadable;
-  }
-  return { raw, remainingMs: remainingMs < 0 ? undefined : remainingMs };
+  if (reply === 0) return unreadable;
+  const remainingMs = Number(reply[1]); // a client with ioredis' `stringNumbers` gives text
+  return { raw: reply[0], remainingMs: remainingMs < 0 ? undefined : remainingMs };
+}
+
+/** What is no UTF-8 has become U+FFFD, and would never compare as equal again. It may also stand there rightly. */
+async function unlessNoText(commands: CircuitBreaker, key: string, record: RecordReply): Promise<RecordReply> {
+  if (!record.raw.includes("\uFFFD")) return record;
+  const look = (client: RedisClient) => client.getBuffer(key);
+  const bytes = await unlessNoString(commands.send("the load of a session", look));
+  return bytes instanceof Uint8Array && !isUtf8(bytes) ? unreadable : record;
 }
 
 /** The reply of a command on a string, or that something else is there: it is not Redis that has failed. */

@@ -59,12 +59,12 @@ export class Sessions {
     this.#options = resolveOptions(options);
     const { client, prefix, ids, migrateFrom, migrateTo, commandDeadlineMs } = this.#options;
     this.#events = new Events(this.#options.onEvent);
-    const sent = new TimedCommands(new Commands(client, { deadlineMs: commandDeadlineMs }));
-    this.#availability = new Availability(sent, this.#events);
+    const turns = new Commands(client, { deadlineMs: commandDeadlineMs });
+    this.#availability = new Availability(new TimedCommands(turns), this.#events);
     const { commands } = this.#availability;
     this.#keys = createKeys(prefix, ids, migrateFrom ? "from" : migrateTo && "to");
     this.#codec = new Codec(this.#options.serializer);
-    this.#records = new Records(this.#options, { commands, keys: this.#keys, codec: this.#codec });
+    this.#records = new Records(this.#options, { commands, turns, keys: this.#keys, codec: this.#codec });
     this.#index = new UserIndex(this.#options, { commands, keys: this.#keys, events: this.#events });
     this.#bus = new EventBus(client, { channel: this.#records.channel, deadlineMs: commandDeadlineMs });
     const parts = {
