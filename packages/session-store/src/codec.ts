@@ -42,6 +42,30 @@ export interface RecordHead {
   readonly user: string | null | undefined;
 }
 
+/** What a session held at one moment. Its text is made once: to see whether it has changed, and to store it. */
+export class Snapshot {
+  readonly fields: SessionFields;
+  #rest: string | undefined;
+
+  constructor(fields: SessionFields) {
+    this.fields = fields;
+  }
+
+  /** All but the cookie and what is under our name, as JSON. */
+  get rest(): string {
+    return (this.#rest ??= JSON.stringify(this.#withoutCookie()));
+  }
+
+  #withoutCookie(): SessionFields {
+    const fields: SessionFields = { ...this.fields, cookie: undefined };
+    // A handler that uses our name is not heard: it would overwrite when the session was born.
+    if (Object.hasOwn(fields, reserved)) fields[reserved] = undefined;
+    // One of a session's own would decide alone what the others become.
+    if (typeof fields.toJSON === "function") fields.toJSON = undefined;
+    return fields;
+  }
+}
+
 /** A record that is not a session of ours, or not one that is safe to use. It says what is wrong, never a value. */
 export class CorruptRecord extends Error {
   override readonly name = "CorruptRecord";
@@ -71,13 +95,12 @@ export class Codec {
   }
 
   /**
-   * @param fields `cookie` may be an instance of express-session's Cookie
    * @throws TypeError where the serializer can't write it, or a key is named `__proto__`
    * @throws {@link CorruptRecord} for a cookie with which it could not be read
    */
-  encode(fields: SessionFields, meta: RecordMeta | undefined): string {
-    this.#checkCookie(fields.cookie as SessionFields);
-    return this.#checked(this.#stringify(fields, meta), fields);
+  encode(held: Snapshot, meta: RecordMeta | undefined): string {
+    this.#checkCookie(held.fields.cookie as SessionFields);
+    return this.#checked(this.#stringify(held, meta), held.fields);
   }
 
   /** @throws {@link CorruptRecord} */
@@ -128,27 +151,29 @@ export class Codec {
   }
 
   /**
-   * Whether `fields` are what `text` holds, the metadata and the moving `cookie.expires` apart (S1).
+   * Whether a session holds what `text` does, the metadata and the moving `cookie.expires` apart (S1).
    *
    * @param stored what {@link Codec.decode} gave for `text`
    */
-  holds(text: string, stored: { meta: RecordMeta | undefined; expires: unknown }, fields: SessionFields): boolean {
-    const same = { ...fields, cookie: { ...(fields.cookie as SessionFields), expires: stored.expires } };
+  holds(text: string, stored: { meta: RecordMeta | undefined; expires: unknown }, held: Snapshot): boolean {
+    const cookie = { ...(held.fields.cookie as SessionFields), expires: stored.expires };
     const bodyAt = this.#bodyAt(text);
     // Written here, it would be the same text. Another writer may have ordered or spaced it differently.
-    if (bodyAt !== undefined) return isBody(this.#stringify(same, undefined), text, bodyAt);
-    const written = this.#stringify(same, stored.meta);
+    if (bodyAt !== undefined) return isBody(this.#stringify(held, undefined, cookie), text, bodyAt);
+    const written = this.#stringify(held, stored.meta, cookie);
     if (written === text) return true;
-    return isDeepStrictEqual(this.#serializer.parse(this.#checked(written, fields)), this.#serializer.parse(text));
+    return isDeepStrictEqual(this.#serializer.parse(this.#checked(written, held.fields)), this.#serializer.parse(text));
   }
 
-  #stringify(fields: SessionFields, meta: RecordMeta | undefined): string {
-    const { cookie } = fields;
-    const record: SessionFields = meta ? { [reserved]: meta, cookie, ...fields } : { cookie, ...fields };
-    // A handler that uses our name is not heard: it would overwrite when the session was born.
-    if (meta) record[reserved] = meta;
-    else if (Object.hasOwn(record, reserved)) delete record[reserved];
-    return this.#serializer.stringify(record);
+  /** @param cookie in the place of the session's */
+  #stringify(held: Snapshot, meta: RecordMeta | undefined, cookie = held.fields.cookie): string {
+    if (this.#serializer !== JSON) {
+      const { cookie: _other, [reserved]: _ours, ...others } = held.fields;
+      return this.#serializer.stringify({ ...(meta && { [reserved]: meta }), cookie, ...others });
+    }
+    const start = meta ? `${ownStart}${JSON.stringify(meta)},` : "{";
+    const rest = held.rest.slice(1);
+    return `${start}"cookie":${JSON.stringify(cookie)}${rest === "}" ? rest : `,${rest}`}`;
   }
 
   /** @returns `text`, which is safe to be read back */

@@ -1,4 +1,4 @@
-import { type SessionFields, fieldsOf } from "./codec.ts";
+import { type SessionFields, Snapshot, fieldsOf } from "./codec.ts";
 import { Attempts } from "./attempts.ts";
 import type { Destruction } from "./destruction.ts";
 import { type Encoded, type Encoder, maxRemembered } from "./encoder.ts";
@@ -33,6 +33,13 @@ export interface ChangeParts {
   readonly destruction: Destruction;
 }
 
+/** How a session is to be committed. */
+export interface CommitOrder {
+  readonly deadline: number;
+  readonly maxRows: number;
+  readonly changed: Snapshot | undefined;
+}
+
 /** Stores changed sessions: compare-and-set (S1), and a three-way merge where somebody else was first (S2). */
 export class Committer {
   readonly #parts: ChangeParts;
@@ -44,20 +51,22 @@ export class Committer {
   /**
    * Commits a session whose turn it is: see `Sessions.commit`.
    *
-   * @param deadline on the monotonic clock, in ms
-   * @param maxRows how many sessions its user may have
+   * @param order `deadline`: on the monotonic clock, in ms; `maxRows`: how many sessions its user may have; `changed`: what the
+   * session holds now, where that is known to be a change
    */
-  async commit(tracked: TrackedSession, session: object, deadline: number, maxRows: number): Promise<CommitOutcome> {
+  async commit(tracked: TrackedSession, session: object, order: CommitOrder): Promise<CommitOutcome> {
     const { records, encoder, rebase, index, events, destruction } = this.#parts;
-    let fields = fieldsOf(session);
-    if (encoder.holds(tracked.base, fields)) return "unchanged";
+    const { deadline, maxRows } = order;
+    const held = order.changed ?? new Snapshot(fieldsOf(session));
+    if (!order.changed && encoder.holds(tracked.base, held)) return "unchanged";
+    let { fields } = held;
     const conflicts: string[] = [];
     let { base } = tracked;
     let given: (() => SessionFields) | undefined;
     const attempts = new Attempts(deadline);
     for (;;) {
       const withinMs = attempts.begin();
-      const encoded = encoder.encode(fields, base);
+      const encoded = encoder.encode(fields, base, fields === held.fields ? held : undefined);
       const { text, lifeMs, head, endsAt } = encoded;
       // The handler may go on changing its object: what it was is known by its text.
       given ??= once(() => encoder.read(text).fields);

@@ -5,6 +5,7 @@ import {
   type DecodedRecord,
   type RecordMeta,
   type SessionFields,
+  Snapshot,
   fieldsOf,
 } from "./codec.ts";
 import { SessionStoreError } from "./errors.ts";
@@ -46,15 +47,16 @@ export class Encoder {
 
   /**
    * @param base what it is stored over; `undefined`: nothing
+   * @param held the same as `fields`, where its text was made before
    * @throws {@link SessionStoreError} `TOO_LARGE` or `INVALID_SESSION`
    */
-  encode(fields: SessionFields, base: Base | undefined): Encoded {
+  encode(fields: SessionFields, base: Base | undefined, held = new Snapshot(fields)): Encoded {
     const before = base && this.headOf(base).meta;
     const created = before?.created ?? Date.now();
     const writes = this.#nextWrites(before);
     const user = this.#userOf(fields, before);
     const meta: RecordMeta = { v: 1, created, writes, ...(user !== undefined && { user }) };
-    const text = serializable(() => this.#codec.encode(fields, meta));
+    const text = serializable(() => this.#codec.encode(held, meta));
     const [bytes, limit] = [Buffer.byteLength(text), this.#options.maxBytes];
     if (bytes > limit) {
       const message = `The session has ${bytes} bytes, more than maxBytes (${limit}); not stored.`;
@@ -74,7 +76,7 @@ export class Encoder {
   renew(text: string): string {
     const { fields, meta } = this.#codec.decode(text);
     const before = meta ?? { v: 1, created: Date.now(), writes: [] };
-    return this.#codec.encode(fields, { ...before, writes: this.#nextWrites(before) });
+    return this.#codec.encode(new Snapshot(fields), { ...before, writes: this.#nextWrites(before) });
   }
 
   #nextWrites(before: RecordMeta | undefined): string[] {
@@ -83,15 +85,15 @@ export class Encoder {
   }
 
   /**
-   * Whether a record holds these fields already, as they would be stored now.
+   * Whether a record holds a session already, as it would be stored now.
    *
    * @throws {@link SessionStoreError} `INVALID_SESSION` for what can't be stored
    */
-  holds(base: Base | undefined, fields: SessionFields): boolean {
+  holds(base: Base | undefined, held: Snapshot): boolean {
     return serializable(() => {
       if (base === undefined || this.isOutdated(base)) return false;
       const head = this.headOf(base);
-      return head.meta?.user === this.#userOf(fields, head.meta) && this.#codec.holds(base.text, head, fields);
+      return head.meta?.user === this.#userOf(held.fields, head.meta) && this.#codec.holds(base.text, head, held);
     });
   }
 
@@ -106,7 +108,9 @@ export class Encoder {
 
   /** A session's fields as they would be read back: the handler may go on changing its object, which may hold anything. */
   copy(session: object): SessionFields {
-    return serializable(() => this.#codec.decode(this.#codec.encode(fieldsOf(session), undefined)).fields);
+    return serializable(
+      () => this.#codec.decode(this.#codec.encode(new Snapshot(fieldsOf(session)), undefined)).fields,
+    );
   }
 
   /** @throws {@link SessionStoreError} `INVALID_SESSION` */

@@ -1,5 +1,6 @@
 import { hash } from "node:crypto";
 import { escapeGlob } from "@lockstep/redis-kit";
+import { LRUCache } from "lru-cache";
 
 /** How session ids stand in Redis keys. */
 export type IdScheme = "hashed" | "plain";
@@ -42,6 +43,9 @@ export interface Keys {
 /** Longer ids are nobody's: they come from outside, and each would be hashed and sent to Redis. */
 const maxIdLength = 512;
 
+/** Of how many ids the hash is remembered: a session in use is asked for with each request, and hashing is dear. */
+const rememberedKeys = 5_000;
+
 /** A brace would choose the Cluster slot (Redis Cluster specification, hash tags), so whoever picks the id picks the node. */
 const usable = (id: string) => id !== "" && id.length <= maxIdLength && !/[{}]/.test(id);
 
@@ -63,7 +67,8 @@ export function handleOf(id: string): string {
  */
 export function createKeys(prefix: string, scheme: IdScheme, other?: "from" | "to"): Keys {
   const ownStart = `${prefix}h:`;
-  const hashed = (id: string) => (usable(id) ? ownStart + handleOf(id) : undefined);
+  const recent = new LRUCache<string, string>({ max: rememberedKeys, memoMethod: (id) => ownStart + handleOf(id) });
+  const hashed = (id: string) => (usable(id) ? recent.memo(id) : undefined);
   const plain = (id: string) => (usable(id) && !id.startsWith("h:") ? prefix + id : undefined);
   const [record, elsewhere] = scheme === "hashed" ? [hashed, plain] : [plain, hashed];
   const present = (keys: (string | undefined)[]) => keys.filter((key) => key !== undefined);

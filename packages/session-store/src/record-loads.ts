@@ -32,7 +32,7 @@ export class RecordLoads {
    * @returns `undefined` if there is none
    * @throws CommandError
    */
-  async load(key: string): Promise<RecordReply | undefined> {
+  load(key: string): Promise<RecordReply | undefined> {
     return new Promise((resolve, reject) => {
       this.#wanted.push({ key, resolve, reject });
       if (this.#wanted.length === this.#maxAtOnce) this.#send();

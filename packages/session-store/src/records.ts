@@ -67,7 +67,9 @@ export class Records {
   async load(id: string, forwards = maxForwards): Promise<Base | undefined> {
     const seenAt = performance.now();
     const places = this.#keys.places(id);
-    const replies = await read(() => Promise.all(places.map((key) => this.#loads.load(key))));
+    const asked = places.map((key) => this.#loads.load(key));
+    // Nearly always it is one.
+    const replies = await read(async () => (asked.length === 1 ? [await asked[0]] : Promise.all(asked)));
     for (const [at, key] of places.entries()) {
       const reply = replies[at];
       if (!reply) continue;

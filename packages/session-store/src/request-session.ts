@@ -1,6 +1,7 @@
 import { IncomingMessage } from "node:http";
 import type { Request, Response } from "express";
 import type { CookieOptions, Session } from "express-session";
+import type { CommitOutcome } from "./committer.ts";
 import { type CookieAttributes, type Secrets, clearedCookie, isSecure, sessionCookie } from "./cookie.ts";
 import { SessionStoreError } from "./errors.ts";
 import { type RequestSettings, type RequestStore, SessionCookie, sessionOf } from "./request-store.ts";
@@ -116,8 +117,8 @@ export class RequestSession implements GateKeeper {
     if (!session) return this.#endUnset();
     const tracker = this.#store.trackerOf(session);
     // Headers have left, so a session born since then has no cookie to be found by.
-    if (!tracker.isStored || this.#sessions.isUnchanged(tracker, session)) return undefined;
-    return this.#sessions.commit(tracker, session).then(() => undefined);
+    if (!tracker.isStored) return undefined;
+    return this.#sessions.commitIfChanged(tracker, session)?.then(() => undefined);
   }
 
   #decide(): Promise<() => void> | undefined {
@@ -137,8 +138,8 @@ export class RequestSession implements GateKeeper {
     if (this.#isNew(session, tracker) && !this.#isWanted(session, tracker)) return undefined;
     // A use: the browser's copy of the cookie, where one is sent, lives as long as the record.
     session.touch();
-    if (this.#sessions.isUnchanged(tracker, session)) return this.#leaveUnchanged(session, tracker);
-    return this.#leaveChanged(session, tracker);
+    const commit = this.#sessions.commitIfChanged(tracker, session);
+    return commit ? this.#leaveChanged(session, tracker, commit) : this.#leaveUnchanged(session, tracker);
   }
 
   /** Whether a session that the browser does not know is to exist. */
@@ -149,8 +150,8 @@ export class RequestSession implements GateKeeper {
     return this.#settings.saveUninitialized || this.#hasParted("done");
   }
 
-  async #leaveChanged(session: Session, tracker: TrackedSession): Promise<() => void> {
-    const outcome = await this.#sessions.commit(tracker, session);
+  async #leaveChanged(session: Session, tracker: TrackedSession, commit: Promise<CommitOutcome>): Promise<() => void> {
+    const outcome = await commit;
     if (outcome === "unchanged") return (await this.#leaveUnchanged(session, tracker)) ?? nothing;
     return () => {
       const { rolling } = this.#settings;

@@ -133,7 +133,8 @@ export class ResponseGate {
     const reopen = () => {
       this.#response._header = null;
       this.#response.finished = false;
-      Object.assign(this.#response, { statusCode, statusMessage });
+      if (this.#response.statusCode !== statusCode) this.#response.statusCode = statusCode;
+      if (this.#response.statusMessage !== statusMessage) this.#response.statusMessage = statusMessage;
     };
     wait
       .then(
@@ -295,7 +296,12 @@ function gatedMethods(gateOf: (response: Carried) => ResponseGate | undefined, r
       const gate = gateOf(this);
       return gate ? gate.called(name, args) : Reflect.apply(real[name], this, args);
     };
-  return { writeHead: gated("writeHead"), flushHeaders: gated("flushHeaders"), write: gated("write"), end: gated("end") };
+  return {
+    writeHead: gated("writeHead"),
+    flushHeaders: gated("flushHeaders"),
+    write: gated("write"),
+    end: gated("end"),
+  };
 }
 
 /**

@@ -4,7 +4,7 @@ import { SessionStoreError } from "./errors.ts";
 const maxWaiting = 1_000;
 
 interface Line {
-  last: Promise<unknown>;
+  last: Promise<unknown> | undefined;
   length: number;
 }
 
@@ -17,7 +17,7 @@ export class SaveQueue {
     return !this.#lines.has(key);
   }
 
-  /** Runs `save` when all earlier ones of `key` have settled. @throws {@link SessionStoreError} `UNAVAILABLE` when full */
+  /** Runs `save` when all earlier ones of `key` have settled; where there are none, before this returns. @throws {@link SessionStoreError} `UNAVAILABLE` when full */
   async run<T>(key: string, save: () => Promise<T>): Promise<T> {
     if ((this.#lines.get(key)?.length ?? 0) >= maxWaiting) {
       throw new SessionStoreError(
@@ -34,10 +34,11 @@ export class SaveQueue {
   }
 
   async #append<T>(key: string, save: () => Promise<T>): Promise<T> {
-    const line = this.#lines.get(key) ?? { last: Promise.resolve(), length: 0 };
-    const result = line.last.then(save);
+    const line = this.#lines.get(key) ?? { last: undefined, length: 0 };
+    const inTurn = () => save();
     // The next in line waits for the outcome; it is not its business whether that was a success.
-    line.last = result.catch(() => undefined);
+    const result = line.last ? line.last.then(inTurn, inTurn) : save();
+    line.last = result;
     line.length += 1;
     this.#lines.set(key, line);
     try {

@@ -46,7 +46,7 @@ export async function loadRecords(
   const isDoubtful = replies.some((reply) => reply && reply[0].includes("\uFFFD"));
   const records = replies.map(recordOf);
   if (!isDoubtful) return records;
-  return Promise.all(records.map((record, at) => (record ? unlessNoText(commands, keys[at] ?? "", record) : undefined)));
+  return Promise.all(records.map(async (record, at) => record && unlessNoText(commands, keys[at] ?? "", record)));
 }
 
 function recordOf(reply: [string, number | string] | 0 | null): RecordReply | undefined {

@@ -1,6 +1,6 @@
 import { Commands } from "@lockstep/redis-kit";
 import { Availability } from "./availability.ts";
-import { Codec, type SessionFields, fieldsOf } from "./codec.ts";
+import { Codec, type SessionFields, Snapshot, fieldsOf } from "./codec.ts";
 import { type CommitOutcome, Committer } from "./committer.ts";
 import { Destruction } from "./destruction.ts";
 import { Encoder } from "./encoder.ts";
@@ -161,22 +161,6 @@ export class Sessions {
   }
 
   /**
-   * Whether committing `session` now would store nothing. It is decided at once, without asking Redis.
-   *
-   * @param tracked its tracker
-   * @param session its object, with `cookie`
-   * @returns `false` where only a commit can tell: another save of it is under way, or it can't be stored at all
-   */
-  isUnchanged(tracked: TrackedSession, session: object): boolean {
-    if (!this.#queue.isIdle(tracked.id)) return false;
-    try {
-      return this.#encoder.holds(tracked.base, fieldsOf(session));
-    } catch {
-      return false;
-    }
-  }
-
-  /**
    * What a session holds, apart from its object.
    *
    * @internal
@@ -209,11 +193,39 @@ export class Sessions {
    * appended is not appended twice, unless more than eight commits came in between.
    */
   async commit(tracked: TrackedSession, session: object): Promise<CommitOutcome> {
+    return (await this.commitIfChanged(tracked, session)) ?? "unchanged";
+  }
+
+  /**
+   * As {@link Sessions.commit}, for who need not wait where nothing has changed.
+   *
+   * @param tracked its tracker
+   * @param session its object, with `cookie`
+   * @returns `undefined`: there is nothing to store. It is told at once, unless another save of the session is under way.
+   */
+  commitIfChanged(tracked: TrackedSession, session: object): Promise<CommitOutcome> | undefined {
+    let changed: Snapshot | undefined;
+    if (this.#queue.isIdle(tracked.id)) {
+      try {
+        changed = new Snapshot(fieldsOf(session));
+        if (this.#encoder.holds(tracked.base, changed)) return undefined;
+      } catch {
+        changed = undefined; // The commit fails in the same way.
+      }
+    }
+    return this.#commit(tracked, session, changed);
+  }
+
+  async #commit(tracked: TrackedSession, session: object, changed: Snapshot | undefined): Promise<CommitOutcome> {
     const deadline = performance.now() + this.#options.commitDeadlineMs;
+    const order = { deadline, maxRows: this.#limiter.maxRows };
+    let now = changed;
     try {
-      const { maxRows } = this.#limiter;
-      const commit = () => this.#committer.commit(tracked, session, deadline, maxRows);
-      return await this.#limiter.keep(tracked, session, () => this.#queue.run(tracked.id, commit));
+      const commit = () => this.#committer.commit(tracked, session, { ...order, changed: now });
+      const outcome = this.#limiter.keep(tracked, session, () => this.#queue.run(tracked.id, commit));
+      // Whatever begins later takes the session as it is then.
+      now = undefined;
+      return await outcome;
     } catch (error) {
       this.#events.report({ type: "commit-failed", error: error as Error });
       throw error;

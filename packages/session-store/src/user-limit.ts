@@ -37,7 +37,7 @@ export class UserLimiter {
    * @param change may be made twice: it stores nothing where it fails with `TOO_MANY_SESSIONS`
    */
   async keep<T>(tracked: TrackedSession, session: object, change: () => Promise<T>): Promise<T> {
-    const user = this.#newUser(tracked, session);
+    const user = this.#options.maxPerUser && this.#newUser(tracked, session);
     if (user === undefined) return change();
     const result = await change().catch(async (error: unknown) => {
       const isFull = error instanceof SessionStoreError && error.code === "TOO_MANY_SESSIONS";

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Codec, CorruptRecord, type RecordMeta, type SessionFields } from "../src/codec.ts";
+import { Codec, CorruptRecord, type RecordMeta, type SessionFields, Snapshot } from "../src/codec.ts";
 import { isForward, movedWith, readForward, endedAs, rotatedTo } from "../src/forward.ts";
 import { createKeyring } from "../src/keyring.ts";
 
@@ -43,11 +43,11 @@ describe("a record", () => {
   ])("gives back what was stored with it: %s", (_name, used) => {
     fc.assert(
       fc.property(fields, fc.option(meta, { nil: undefined }), (held, about) => {
-        const text = used.encode(held, about);
+        const text = used.encode(new Snapshot(held), about);
         const decoded = used.decode(text);
         expect(isDeepStrictEqual(decoded.fields, held)).toBe(true);
         expect(decoded.meta).toEqual(about);
-        expect(used.encode(decoded.fields, decoded.meta)).toBe(used.encode(held, about));
+        expect(used.encode(new Snapshot(decoded.fields), decoded.meta)).toBe(used.encode(new Snapshot(held), about));
         expect(used.head(text)).toEqual({
           created: about?.created,
           user: about?.user,
@@ -62,7 +62,7 @@ describe("a record", () => {
     fc.assert(
       fc.property(fc.constantFrom("", ">", ">m", "E1."), anyText, (mark, text) => {
         fc.pre(mark !== "" || text === "");
-        expect(() => plain.encode({ cookie: {}, text: mark + text }, undefined)).toThrow(TypeError);
+        expect(() => plain.encode(new Snapshot({ cookie: {}, text: mark + text }), undefined)).toThrow(TypeError);
       }),
     );
   });
@@ -70,14 +70,14 @@ describe("a record", () => {
   it("S1: holds what was read from it, and nothing else", () => {
     fc.assert(
       fc.property(fields, meta, fields, (held, about, others) => {
-        const text = codec.encode(held, about);
+        const text = codec.encode(new Snapshot(held), about);
         const decoded = codec.decode(text);
         const head = { meta: decoded.meta, expires: (decoded.fields.cookie as SessionFields).expires };
-        expect(codec.holds(text, head, decoded.fields)).toBe(true);
+        expect(codec.holds(text, head, new Snapshot(decoded.fields))).toBe(true);
         const moved = { ...(decoded.fields.cookie as SessionFields), expires: null };
-        expect(codec.holds(text, head, { ...decoded.fields, cookie: moved })).toBe(true);
+        expect(codec.holds(text, head, new Snapshot({ ...decoded.fields, cookie: moved }))).toBe(true);
         const changed = { ...others, cookie: held.cookie };
-        expect(codec.holds(text, head, changed)).toBe(isDeepStrictEqual(changed, held));
+        expect(codec.holds(text, head, new Snapshot(changed))).toBe(isDeepStrictEqual(changed, held));
       }),
     );
   });

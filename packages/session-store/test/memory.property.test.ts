@@ -13,34 +13,42 @@ const text = fc.constantFrom("", "{}", '{"a":"é"}', ">r1", ">m", ">m{}", ">x", 
 const life = fc.constantFrom(20_000, 50_000, 90_000);
 const lifeOrNone = fc.oneof(life, fc.constant(-1));
 const row = fc.constantFrom("x", "y", "z");
-const key = fc.constantFrom("a", "b");
+const key = fc.constantFrom(["a"], ["b"]);
 
 /** A script with all that it may be given. */
 const call = fc.oneof(
-  fc.record({ verb: fc.constant("load"), key, args: fc.constant([]) }),
-  fc.record({ verb: fc.constant("commit"), key, args: fc.tuple(text, text, lifeOrNone, fc.constant("told"), text) }),
-  fc.record({ verb: fc.constant("touch"), key, args: fc.tuple(lifeOrNone) }),
+  fc.record({
+    verb: fc.constant("load"),
+    keys: fc.array(fc.constantFrom("a", "b", "index", "none")),
+    args: fc.constant([]),
+  }),
+  fc.record({
+    verb: fc.constant("commit"),
+    keys: key,
+    args: fc.tuple(text, text, lifeOrNone, fc.constant("told"), text),
+  }),
+  fc.record({ verb: fc.constant("touch"), keys: key, args: fc.tuple(lifeOrNone) }),
   fc.record({
     verb: fc.constant("destroy"),
-    key,
+    keys: key,
     args: fc.tuple(life, fc.constant("told"), fc.constant("ended"), fc.constantFrom("whole", "record")),
   }),
   fc.record({
     verb: fc.constant("admit"),
-    key: fc.constant("index"),
+    keys: fc.constant(["index"]),
     args: fc.tuple(row, fc.integer({ min: 1, max: 3 })),
   }),
   // Settled for a minute: too young. For less than nothing: old enough.
   fc.record({
     verb: fc.constant("trim"),
-    key: fc.constant("index"),
+    keys: fc.constant(["index"]),
     args: fc.tuple(row, fc.constantFrom(60_000, -60_000)),
   }),
 );
 
 interface Call {
   readonly verb: string;
-  readonly key: string;
+  readonly keys: readonly string[];
   readonly args: readonly (string | number)[];
 }
 
@@ -52,10 +60,11 @@ async function run(redis: Redis, calls: readonly Call[]) {
   listener.on("message", (_channel, message) => told.push(message));
   await listener.subscribe(`${prefix}told`);
   const replies: unknown[] = [];
-  for (const { verb, key, args } of calls) {
+  for (const { verb, keys, args } of calls) {
     const given = args.map((arg) => (arg === "told" ? `${prefix}told` : arg));
-    const reply = await runScript(redis, script(verb), [prefix + key], given);
-    replies.push(verb === "load" ? (reply as [string, number] | null)?.[0] : reply);
+    const full = keys.map((key) => prefix + key);
+    const reply = await runScript(redis, script(verb), full, given);
+    replies.push(verb === "load" ? (reply as (unknown[] | 0 | null)[]).map((found) => found && found[0]) : reply);
   }
   const left = [];
   for (const key of ["a", "b"]) {

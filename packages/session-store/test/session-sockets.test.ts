@@ -206,9 +206,9 @@ describe("S9: whatever happens to events, no socket outlives its session", () =>
       intercept(
         own,
         async (send) => {
-          const reply = (await send()) as [string] | null;
-          if (reply && !reply[0].startsWith(">")) await onFound();
-          return reply;
+          const replies = (await send()) as ([string] | null)[];
+          if (replies[0] && !replies[0][0].startsWith(">")) await onFound();
+          return replies;
         },
         "load",
       ),
