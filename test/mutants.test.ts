@@ -62,9 +62,10 @@ const mutants: readonly Mutant[] = [
     mutation: {
       name: "redirect-race",
       file: "src/request-session.ts",
-      cut: "return this.#leaveChanged(session, tracker);",
-      instead: `this.#send(this.#cookieFor(session, tracker));
-    this.#sessions.commit(tracker, session).catch(() => undefined);
+      cut: "return commit ? this.#leaveChanged(session, tracker, commit) : this.#leaveUnchanged(session, tracker);",
+      instead: `if (!commit) return this.#leaveUnchanged(session, tracker);
+    commit.catch(() => undefined);
+    this.#send(this.#cookieFor(session, tracker));
     return undefined;`,
     },
   },
