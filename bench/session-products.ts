@@ -36,6 +36,9 @@ const noSession: SessionProduct = {
   },
 };
 
+const getScript = 'return { redis.call("GET", KEYS[1]), redis.call("PTTL", KEYS[1]) }';
+const setScript = 'return redis.call("SET", KEYS[1], ARGV[1], "PX", 86400000)';
+
 /** What no session layer on Redis can undercut: a record is fetched, and nobody looks at it. */
 const oneRoundTrip: SessionProduct = {
   name: "no session, one EVALSHA",
@@ -43,16 +46,10 @@ const oneRoundTrip: SessionProduct = {
   usesRedis: true,
   open: async (redisUrl, prefix) => {
     const { middleware, close } = await noSession.open(redisUrl, prefix);
-    const client = new Redis(redisUrl, { protocol: 2 });
-    const key = `${prefix}record`;
-    await client.set(key, JSON.stringify(valueOf(500)));
-    const sha1 = (await client.script(
-      "LOAD",
-      'return { redis.call("GET", KEYS[1]), redis.call("PTTL", KEYS[1]) }',
-    )) as string;
+    const { client, load } = await oneRecord(redisUrl, prefix);
     return {
       middleware: (request, response, next) => {
-        client.evalsha(sha1, 1, key).then(() => middleware(request, response, next), next);
+        load().then(() => middleware(request, response, next), next);
       },
       close: async () => {
         await close();
@@ -61,6 +58,48 @@ const oneRoundTrip: SessionProduct = {
     };
   },
 };
+
+/** The least that could be called sessions, for one and the same user: read, given to the handler, and stored if it has changed. */
+const oneRecordForAll: SessionProduct = {
+  name: "no session, one record read and written",
+  configuration:
+    `${versionOf("express")}, ${versionOf("ioredis")}; as before, then JSON.parse, JSON.stringify when the response ends, and ` +
+    "where that differs a script that SETs it, before it ends; no cookie, no checks",
+  usesRedis: true,
+  open: async (redisUrl, prefix) => {
+    const { client, load, store } = await oneRecord(redisUrl, prefix);
+    return {
+      middleware: (request, response, next) => {
+        load().then((text) => {
+          const session = JSON.parse(text) as SessionData;
+          Object.assign(request, { session });
+          const end = response.end.bind(response) as (...args: unknown[]) => typeof response;
+          const held = (...args: unknown[]) => {
+            const now = JSON.stringify(session);
+            if (now === text) return end(...args);
+            store(now).then(() => end(...args), next);
+            return response;
+          };
+          response.end = held as typeof response.end;
+          next();
+        }, next);
+      },
+      close: async () => void (await client.quit()),
+    };
+  },
+};
+
+/** One record in Redis, read and stored by scripts as sessions are. */
+async function oneRecord(redisUrl: string, prefix: string) {
+  const client = new Redis(redisUrl, { protocol: 2 });
+  const key = `${prefix}record`;
+  const cookie = { originalMaxAge: null, expires: null, httpOnly: true, path: "/" };
+  await client.set(key, JSON.stringify({ cookie, user: valueOf(400), views: 0 }));
+  const [get, set] = await Promise.all([getScript, setScript].map((text) => client.script("LOAD", text)));
+  const load = async () => ((await client.evalsha(String(get), 1, key)) as [string])[0];
+  const store = (text: string) => client.evalsha(String(set), 1, key, text);
+  return { client, load, store };
+}
 
 const memoryStore: SessionProduct = {
   name: "express-session + MemoryStore",
@@ -96,6 +135,7 @@ export const sessionProducts: readonly SessionProduct[] = [
   lockstep,
   lockstepRedisStore,
   memoryStore,
+  oneRecordForAll,
   oneRoundTrip,
   noSession,
 ];
