@@ -144,9 +144,17 @@ export class Records {
     return write(() => touchRecord(this.#commands, key, lifeMs));
   }
 
-  /** Ends a session; a forward only where `whole`. @returns the raw text that was there */
-  async destroy(key: string, event: LifecycleEvent, { whole }: { whole: boolean }): Promise<string | undefined> {
-    const how = { tombstoneMs: this.#tombstoneMs, told: this.#told(event), whole };
+  /**
+   * Ends a session; a forward only where `whole`. `alsoMs`: how much longer than need be it is remembered.
+   *
+   * @returns the raw text that was there
+   */
+  async destroy(
+    key: string,
+    event: LifecycleEvent,
+    { whole, alsoMs = 0 }: { whole: boolean; alsoMs?: number },
+  ): Promise<string | undefined> {
+    const how = { tombstoneMs: this.#tombstoneMs + alsoMs, told: this.#told(event), whole };
     return write(() => destroyRecord(this.#commands, key, how));
   }
 

@@ -75,7 +75,7 @@ export class Sessions {
       keys: this.#keys,
     };
     this.#heads = new RecordHeads(this.#options, parts);
-    this.#destruction = new Destruction({ ...parts, heads: this.#heads });
+    this.#destruction = new Destruction(this.#options, { ...parts, heads: this.#heads });
     this.#encoder = new Encoder(this.#options, parts);
     const rebase = new Rebase(this.#options, { ...parts, encoder: this.#encoder });
     const changing = { ...parts, encoder: this.#encoder, rebase, destruction: this.#destruction };

@@ -1,10 +1,7 @@
-import { once } from "node:events";
-import { type AddressInfo, connect, createServer } from "node:net";
 import fc from "fast-check";
-import { Redis } from "ioredis";
-import { beforeAll, describe, expect, inject, it, onTestFinished } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { sum } from "../src/index.ts";
-import { answerLost, at, jitter, loadScripts, starter, twice, unreliable } from "./harness/attacks.ts";
+import { answerLost, at, cutAt, jitter, loadScripts, starter, twice, unreliable } from "./harness/attacks.ts";
 import { failureOf } from "./harness/engine.ts";
 import { livingKeys, testClient } from "./harness/redis.ts";
 
@@ -123,44 +120,10 @@ describe("a rotation", () => {
 });
 
 describe("a connection that is cut when Redis has answered, and a client that sends again by itself", () => {
-  /** ioredis as it comes, whose nth script of this name loses its answer with its connection. */
-  async function cutAt(verb: string, nth: number): Promise<Redis> {
-    const { hostname, port } = new URL(inject("redisUrl"));
-    let isToCut = false;
-    const server = createServer((near) => {
-      const far = connect(Number(port), hostname);
-      near.pipe(far);
-      far.on("data", (data) => {
-        if (isToCut) near.destroy();
-        else near.write(data);
-        isToCut = false;
-      });
-      for (const [end, other] of [
-        [near, far],
-        [far, near],
-      ] as const) {
-        end.on("error", () => undefined);
-        end.on("close", () => other.destroy());
-      }
-    });
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    const own = new Redis({ host: "127.0.0.1", port: (server.address() as AddressInfo).port, protocol: 2 });
-    own.on("error", () => undefined);
-    onTestFinished(() => {
-      own.disconnect();
-      server.close();
-    });
-    await once(own, "ready");
-    return at(own, verb, nth, (send) => {
-      isToCut = true;
-      return send();
-    });
-  }
-
   it.each([0, 10_000])("a rotation with a grace of %d ms gives the session its new id", async (graceMs) => {
     const one = start();
     await one.create("old", { user: "ann" });
-    const two = start({ client: await cutAt("commit", 2), prefix: one.prefix });
+    const two = start({ client: await cutAt(client, "commit", 2), prefix: one.prefix });
     const { tracked, fields } = await two.load("old");
     const rotated = await two.sessions.rotate(tracked, fields, { newId: "new", graceMs });
     expect(rotated?.tracked.id).toBe("new");
@@ -172,7 +135,7 @@ describe("a connection that is cut when Redis has answered, and a client that se
     await one.create("old", { user: "ann" });
     const { tracked, fields } = await one.load("old");
     await one.sessions.rotate(tracked, fields, { newId: "new", graceMs: 10_000 });
-    const two = start({ client: await cutAt("destroy", 1), prefix: one.prefix });
+    const two = start({ client: await cutAt(client, "destroy", 1), prefix: one.prefix });
     await two.sessions.destroy("old");
     expect(await one.sessions.load("new")).toBeUndefined();
   });
@@ -180,7 +143,7 @@ describe("a connection that is cut when Redis has answered, and a client that se
   it("a change is stored once", async () => {
     const one = start();
     await one.create("a", { list: [] });
-    const two = start({ client: await cutAt("commit", 1), prefix: one.prefix });
+    const two = start({ client: await cutAt(client, "commit", 1), prefix: one.prefix });
     expect(await two.change("a", { list: [1] })).toBe("stored");
     expect(await one.data("a")).toEqual({ list: [1] });
   });

@@ -6,6 +6,7 @@ import {
   answerLost,
   at,
   clockAhead,
+  cutAt,
   forget,
   jitter,
   loadScripts,
@@ -63,6 +64,32 @@ describe("a sign-out", () => {
     const two = start({ client: at(client, "destroy", 1, twice), prefix });
     await two.sessions.destroy("a");
     expect(await two.sessions.listForUser("ann")).toEqual([]);
+    await age(client, prefix);
+    await makeDue(client, prefix);
+    const sweeping = start({ prefix, sweepMs: 10 });
+    await expect.poll(() => client.exists(`${prefix}h:due`)).toBe(0);
+    expect(sweeping.counted("expired")).toEqual([]);
+  });
+
+  it("whose answer was lost with its connection, so that it was sent again, is told of and leaves no row", async () => {
+    const { create, prefix } = start();
+    await create("a", { user: "ann" });
+    const two = start({ client: await cutAt(client, "destroy", 1), prefix });
+    await two.sessions.destroy("a");
+    expect(two.counted("destroyed")).toHaveLength(1);
+    expect(await client.exists(`${prefix}h:due`)).toBe(0);
+    expect(await client.keys(`${prefix}h:user:*`)).toEqual([]);
+  });
+
+  it("whose answer was lost, and that nobody sends again, is remembered until a sweep has looked at its row", async () => {
+    const { create, sessions, prefix } = start();
+    await create("a", { user: "ann" });
+    const sweepMs = 600_000;
+    const two = start({ client: at(client, "destroy", 1, answerLost), prefix, sweepMs });
+    expect((await failureOf(two.sessions.destroy("a"))).code).toBe("OUTCOME_UNKNOWN");
+    const [, dueAt] = await client.zrange(`${prefix}h:due`, 0, "-1", "WITHSCORES");
+    const rememberedMs = await client.pttl(`${prefix}h:${sessions.handleOf("a")}`);
+    expect(Date.now() + rememberedMs).toBeGreaterThan(Number(dueAt) + sweepMs);
     await age(client, prefix);
     await makeDue(client, prefix);
     const sweeping = start({ prefix, sweepMs: 10 });

@@ -1,5 +1,7 @@
+import { once } from "node:events";
 import { readFileSync, readdirSync } from "node:fs";
-import type { Redis } from "ioredis";
+import { type AddressInfo, connect, createServer } from "node:net";
+import { Redis } from "ioredis";
 import { onTestFinished, vi } from "vitest";
 import type { SessionsOptions } from "../../src/index.ts";
 import { startEngine } from "./engine.ts";
@@ -50,6 +52,40 @@ export function at(client: Redis, verb: string, isMeant: number | ((nth: number)
 export async function loadScripts(client: Redis): Promise<void> {
   const folder = new URL("../../lua/", import.meta.url);
   for (const name of readdirSync(folder)) await client.script("LOAD", readFileSync(new URL(name, folder), "utf8"));
+}
+
+/** ioredis as it comes, whose nth script of this name loses its answer with its connection. */
+export async function cutAt(client: Redis, verb: string, nth: number): Promise<Redis> {
+  const { host = "127.0.0.1", port = 6379 } = client.options;
+  let isToCut = false;
+  const server = createServer((near) => {
+    const far = connect(port, host);
+    near.pipe(far);
+    far.on("data", (data) => {
+      if (isToCut) near.destroy();
+      else near.write(data);
+      isToCut = false;
+    });
+    for (const [end, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      end.on("error", () => undefined);
+      end.on("close", () => other.destroy());
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const own = new Redis({ host: "127.0.0.1", port: (server.address() as AddressInfo).port, protocol: 2 });
+  own.on("error", () => undefined);
+  onTestFinished(() => {
+    own.disconnect();
+    server.close();
+  });
+  await once(own, "ready");
+  return at(own, verb, nth, (send) => {
+    isToCut = true;
+    return send();
+  });
 }
 
 /** What the passing of a minute does to what destroyed, rotated and moved sessions leave behind. */
