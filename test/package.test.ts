@@ -1,7 +1,9 @@
+import { once } from "node:events";
 import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { WebSocket } from "ws";
 import { freePort, runCommand, startProcess } from "../infra/local/processes.mjs";
 import { type SessionRedis, startSessionRedis } from "./harness/session/session-redis.ts";
 import { repository } from "./harness/stack.ts";
@@ -63,6 +65,57 @@ app.get("/", async (req, res) => {
 export const store: RedisStore = new RedisStore({ client, ttl: 60 });
 `;
 
+/** TypeScript that uses what the package's other entries give: it is checked, compiled and run, as a module of either kind. */
+const entries = `
+import { createServer } from "node:http";
+import express from "express";
+import { Registry } from "prom-client";
+import { WebSocketServer } from "ws";
+import { createSessions, session } from "@lockstep/session-store";
+import { memoryRedis } from "@lockstep/session-store/memory";
+import { registerSessionMetrics } from "@lockstep/session-store/prometheus";
+import { type SocketCloseReason, sessionEnded, sessionSockets } from "@lockstep/session-store/sockets";
+
+declare module "express-session" {
+  interface SessionData {
+    user: string;
+  }
+}
+
+const secret = "a secret";
+const sessions = createSessions({ client: memoryRedis(), userOf: (fields) => fields.user as string | undefined });
+const registry = new Registry();
+registerSessionMetrics(registry, sessions);
+
+const app = express();
+app.use(session({ sessions, secret }));
+app.get("/sign-in", (req, res) => {
+  req.session.user = "ann";
+  res.json("in");
+});
+app.get("/sign-out", async (req, res) => {
+  await req.session.destroy();
+  res.json("out");
+});
+app.get("/metrics", async (_req, res) => {
+  res.type("text/plain").send(await registry.metrics());
+});
+
+const server = createServer(app);
+const wss = new WebSocketServer({ noServer: true });
+const sockets = sessionSockets({ sessions, secret });
+server.on("upgrade", async (request, socket, head) => {
+  const session = await sockets.authenticate(request).catch(() => undefined);
+  if (!session) return socket.end("HTTP/1.1 401 Unauthorized\\r\\n\\r\\n");
+  wss.handleUpgrade(request, socket, head, (ws) => {
+    const release = sockets.bind(session, (reason: SocketCloseReason) => ws.close(sessionEnded, reason));
+    ws.on("close", release);
+    ws.send(String(session.fields.user));
+  });
+});
+server.listen(Number(process.env.PORT), "127.0.0.1", () => console.log("listening"));
+`;
+
 let redis: SessionRedis;
 let directory: string;
 let tarball: string;
@@ -82,6 +135,9 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
+/** What the apps here use beside Express. */
+const beside = ["express-session", "ioredis", "prom-client", "ws", "@types/node@20", "@types/ws"];
+
 /** An empty project with the tarball and a line of Express in it. */
 async function install(express: string): Promise<string> {
   const project = join(directory, express);
@@ -90,15 +146,27 @@ async function install(express: string): Promise<string> {
   await runCommand({
     name: "npm install",
     command: "npm",
-    args: ["install", "--prefer-offline", "--no-audit", "--no-fund", tarball, express, "express-session", "ioredis"],
+    args: ["install", "--prefer-offline", "--no-audit", "--no-fund", tarball, express, ...beside],
     cwd: project,
   });
   return project;
 }
 
-/** Runs an app of the project until the test has finished. */
-async function run(project: string, file: string, source: string): Promise<string> {
+/** Checks TypeScript of the project, the types of what it imports with it. */
+async function compile(project: string, file: string, source: string, ...flags: string[]): Promise<void> {
   await writeFile(join(project, file), source);
+  const strict = "--strict --module nodenext --target es2023 --types node --skipLibCheck false";
+  await runCommand({
+    name: "tsc",
+    command: join(repository, "node_modules/.bin/tsc"),
+    args: [...strict.split(" "), ...flags, file],
+    cwd: project,
+  });
+}
+
+/** Runs an app of the project until the test has finished. */
+async function run(project: string, file: string, source?: string): Promise<string> {
+  if (source !== undefined) await writeFile(join(project, file), source);
   const port = await freePort();
   const app = await startProcess({
     name: file,
@@ -140,13 +208,27 @@ describe.each(["express@5", "express@4"])("the packed tarball beside %s", (expre
   });
 
   test("brings its types, and adds to those of express-session", async () => {
-    await writeFile(join(project, "app.mts"), typed);
-    const flags = "--noEmit --strict --module nodenext --target es2023 --types node";
-    await runCommand({
-      name: "tsc",
-      command: join(repository, "node_modules/.bin/tsc"),
-      args: [...flags.split(" "), "--typeRoots", join(repository, "node_modules/@types"), "app.mts"],
-      cwd: project,
-    });
+    await compile(project, "app.mts", typed, "--noEmit");
   });
+
+  test.each(["mts", "cts"])(
+    "its other entries work from TypeScript: in memory, with metrics, with sockets: .%s",
+    async (kind) => {
+      await compile(project, `entries.${kind}`, entries);
+      const server = await run(project, `entries.${kind.replace("t", "j")}`);
+      const signedIn = await fetch(`${server}/sign-in`);
+      const cookie = signedIn.headers.getSetCookie()[0]?.split(";", 1)[0] ?? "";
+      const socket = new WebSocket(server.replace("http", "ws"), { headers: { cookie } });
+      onTestFinished(() => {
+        socket.terminate();
+      });
+      const [greeting] = (await once(socket, "message")) as [Buffer];
+      expect(String(greeting)).toBe("ann");
+      const closed = once(socket, "close");
+      await fetch(`${server}/sign-out`, { headers: { cookie } });
+      expect((await closed)[0]).toBe(4401); // sessionEnded
+      const metrics = await (await fetch(`${server}/metrics`)).text();
+      expect(metrics).toContain('lockstep_session_events_total{event="destroyed"} 1');
+    },
+  );
 });
