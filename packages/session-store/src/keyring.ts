@@ -89,8 +89,10 @@ function nameOf(key: Buffer): string {
   return createHash("sha256").update("lockstep: the name of a key").update(key).digest("base64url").slice(0, 8);
 }
 
-function asKey(key: string | Uint8Array): Buffer {
-  const bytes = typeof key === "string" ? Buffer.from(key, "base64") : Buffer.from(key);
-  if (bytes.length !== 32) throw new TypeError("Lockstep sessions: an encryption key must have 32 bytes.");
+function asKey(key: string | Uint8Array | undefined): Buffer {
+  const bytes = typeof key === "string" ? Buffer.from(key, "base64") : Buffer.from(key ?? []);
+  if (bytes.length !== 32) {
+    throw new TypeError("Lockstep sessions: encryption.keys must have 32 bytes each, as bytes or in base64.");
+  }
   return bytes;
 }

@@ -100,6 +100,8 @@ describe("G9: records encrypted at rest", () => {
   it.each([
     [{ encryption: { keys: [] } }, /needs a key/],
     [{ encryption: { keys: ["short"] } }, /32 bytes/],
+    // What `process.env` gives where the variable is not set.
+    [{ encryption: { keys: [undefined as unknown as string] } }, /encryption\.keys.*32 bytes/],
     [{ ids: "plain", encryption: { keys: [first] } }, /hashed/],
   ] as const)("a mistaken option is a TypeError: %#", (options, message) => {
     expect(() => createSessions({ client, ...options })).toThrow(TypeError);
