@@ -97,6 +97,9 @@ export function tombstoneMs({ commitDeadlineMs }: Pick<ResolvedOptions, "commitD
   return commitDeadlineMs + 60_000;
 }
 
+/** How many keys Redis looks at per step of a walk over all sessions, where nobody says otherwise. */
+export const defaultScanCount = 100;
+
 /** The default of {@link SessionsOptions.prefix}. */
 const defaultPrefix = "sess:";
 

@@ -2,7 +2,7 @@ import type { SessionData } from "express-session";
 import type { Serializer } from "./codec.ts";
 import { EngineStore, type OnUnavailable, type StoreCallback, deliver, goesOnWithout } from "./engine-store.ts";
 import type { SessionCounts } from "./events.ts";
-import type { SessionsOptions } from "./options.ts";
+import { type SessionsOptions, defaultScanCount } from "./options.ts";
 import { Sessions } from "./sessions.ts";
 
 /** Options of {@link RedisStore}: connect-redis' names, and those of the engine. */
@@ -42,7 +42,14 @@ export class RedisStore extends EngineStore {
    * @throws TypeError naming the first option that can't be meant
    */
   constructor(options: RedisStoreOptions) {
-    const { ttl, scanCount = 100, disableTTL = false, disableTouch = false, onUnavailable, ...engine } = options;
+    const {
+      ttl,
+      scanCount = defaultScanCount,
+      disableTTL = false,
+      disableTouch = false,
+      onUnavailable,
+      ...engine
+    } = options;
     super(new Sessions({ ...engine, idleMs: disableTTL ? () => Infinity : inMs(ttl) }));
     if (!Number.isInteger(scanCount) || scanCount < 1) throw new TypeError("scanCount must be a whole number above 0.");
     this.#scanCount = scanCount;

@@ -9,7 +9,13 @@ import { Events, type SessionCounts } from "./events.ts";
 import { cookieExpires, hasPassed, recordLifeMs, touchIsDue } from "./expiry.ts";
 import { type Keys, createKeys, handleOf } from "./keys.ts";
 import { Mover } from "./mover.ts";
-import { type ResolvedOptions, type SessionsOptions, resolveOptions, tombstoneMs } from "./options.ts";
+import {
+  type ResolvedOptions,
+  type SessionsOptions,
+  defaultScanCount,
+  resolveOptions,
+  tombstoneMs,
+} from "./options.ts";
 import { Rebase } from "./rebase.ts";
 import { RecordHeads } from "./record-heads.ts";
 import { Records } from "./records.ts";
@@ -390,22 +396,22 @@ export class Sessions {
    * The names of all sessions: ids where they are plain, handles where they are hashed. For administration, not for
    * requests: it walks all keys of each primary.
    *
-   * @param batchSize how many keys Redis looks at per step
+   * @param batchSize how many keys Redis looks at per step; default 100
    * @returns batches; a name may come twice if keys move meanwhile
    * @throws {@link SessionStoreError} `UNAVAILABLE`
    */
-  async *names(batchSize: number): AsyncGenerator<string[]> {
+  async *names(batchSize = defaultScanCount): AsyncGenerator<string[]> {
     for await (const keys of this.#records.keys(batchSize)) yield keys.map((key) => this.#keys.nameOf(key));
   }
 
   /**
    * All sessions; corrupt ones are left out. For administration, not for requests.
    *
-   * @param batchSize how many keys Redis looks at per step
+   * @param batchSize how many keys Redis looks at per step; default 100
    * @returns batches, as of {@link Sessions.names}
    * @throws {@link SessionStoreError} `UNAVAILABLE`
    */
-  async *all(batchSize: number): AsyncGenerator<ListedSession[]> {
+  async *all(batchSize = defaultScanCount): AsyncGenerator<ListedSession[]> {
     for await (const records of this.#records.all(batchSize)) {
       yield records.flatMap(({ key, raw }) => {
         const decoded = this.#heads.unlessCorrupt(() => this.#codec.decode(this.#records.open(raw, key)));
@@ -417,10 +423,10 @@ export class Sessions {
   /**
    * Ends all sessions.
    *
-   * @param batchSize how many keys Redis looks at per step
+   * @param batchSize how many keys Redis looks at per step; default 100
    * @throws {@link SessionStoreError} `UNAVAILABLE` or `OUTCOME_UNKNOWN`
    */
-  async clear(batchSize: number): Promise<void> {
+  async clear(batchSize = defaultScanCount): Promise<void> {
     for await (const keys of this.#records.keys(batchSize)) {
       await Promise.all(keys.map((key) => this.#destruction.end(key, { reason: "all" })));
     }

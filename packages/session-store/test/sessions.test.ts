@@ -530,3 +530,14 @@ describe("S10: Redis fails", () => {
     expect(broken.events).toEqual([{ type: "touch-failed", error: expect.any(SessionStoreError) as Error }]);
   });
 });
+
+it("all sessions can be walked through and ended without saying in which steps", async () => {
+  const { create, sessions } = engine();
+  for (const id of ["a", "b"]) await create(id, {});
+  const counted = { names: 0, all: 0 };
+  for await (const batch of sessions.names()) counted.names += batch.length;
+  for await (const batch of sessions.all()) counted.all += batch.length;
+  expect(counted).toEqual({ names: 2, all: 2 });
+  await sessions.clear();
+  expect(await sessions.load("a")).toBeUndefined();
+});
