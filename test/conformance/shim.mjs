@@ -52,6 +52,11 @@ function engineBehind(store, { resave }) {
       committed.add(tracked);
       return set(tracked.id, session, () => engine.commit(tracked, session));
     },
+    commitIfChanged(tracked, session) {
+      const commit = engine.commitIfChanged(tracked, session);
+      if (commit) committed.add(tracked);
+      return commit && set(tracked.id, session, () => commit);
+    },
     touch(tracked, options) {
       const use = () => engine.touch(tracked, options);
       // S1: where express-session sets what has not changed, session() records the use.
