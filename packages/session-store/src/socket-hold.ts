@@ -8,7 +8,10 @@ interface Hold {
   readonly restore: () => void;
 }
 
-const holds = new WeakMap<Socket, Hold>();
+/** Where a held socket keeps its hold. Not in a WeakMap: what one holds costs more when it is collected. */
+const ownHold = Symbol("Lockstep hold");
+
+type HeldSocket = Socket & { [ownHold]?: Hold | undefined };
 
 /**
  * Puts off `socket.destroy()` while a response is held.
@@ -18,27 +21,27 @@ const holds = new WeakMap<Socket, Hold>();
  *
  * @returns ends the hold, once; with the last one of a socket, what was put off is done
  */
-export function holdSocket(socket: Socket): () => void {
-  const hold = holds.get(socket) ?? beginHold(socket);
+export function holdSocket(socket: HeldSocket): () => void {
+  const hold = socket[ownHold] ?? beginHold(socket);
   hold.count += 1;
   return () => {
     hold.count -= 1;
     if (hold.count > 0) return;
-    holds.delete(socket);
+    socket[ownHold] = undefined;
     hold.restore();
     // What was played to the socket leaves first.
     if (hold.isDestroyWanted) socket.destroySoon();
   };
 }
 
-function beginHold(socket: Socket): Hold {
+function beginHold(socket: HeldSocket): Hold {
   const destroy: (this: Socket, error?: Error) => Socket = Reflect.get(socket, "destroy");
   const restore = () => {
     // Not deleted where it was inherited: that would make the socket a dictionary to V8, slow for all its requests.
     socket.destroy = destroy;
   };
   const hold: Hold = { count: 0, isDestroyWanted: false, restore };
-  holds.set(socket, hold);
+  socket[ownHold] = hold;
   socket.destroy = (error) => {
     if (error) return destroy.call(socket, error);
     hold.isDestroyWanted = true;
