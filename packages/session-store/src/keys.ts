@@ -31,9 +31,10 @@ export interface Keys {
   user(id: string | number): string;
   /** A user's sessions: a sorted set of rows. */
   userIndex(user: string): string;
-  /** What a session is called in the index, and the key that a row stands for. */
+  /** What a session is called in the index. */
   row(key: string): string;
-  recordOfRow(row: string): string;
+  /** The key that a row stands for; of a draft's (see admit.lua), `origin`: the key of the record that it is to replace. */
+  recordOfRow(row: string): { readonly key: string; readonly origin?: string };
   /** All rows of all users by when their sessions are expected to end: a sorted set. */
   readonly due: string;
   /** The pub/sub channel of what sessions go through. */
@@ -105,7 +106,11 @@ export function createKeys(prefix: string, scheme: IdScheme, other?: "from" | "t
     },
     userIndex: (user) => `${ownStart}user:${user}`,
     row: (key) => key.slice(prefix.length),
-    recordOfRow: (row) => prefix + row,
+    recordOfRow(row) {
+      // No id has a brace.
+      const [, draft, origin] = /^([^{]*)\{(.*)\}$/.exec(row) ?? [];
+      return draft === undefined ? { key: prefix + row } : { key: prefix + draft, origin: `${prefix}${origin}` };
+    },
     due: `${ownStart}due`,
     channel: `${ownStart}events`,
   };

@@ -12,6 +12,7 @@ export const equivalents: ReadonlyMap<string, Equivalent> = new Map<string, Equi
   [scripts.touch.sha1, ofOneKey(touch)],
   [scripts.destroy.sha1, ofOneKey(destroy)],
   [scripts.admit.sha1, ofOneKey(admit)],
+  [scripts.promote.sha1, ofOneKey(promote)],
   [scripts.trim.sha1, ofOneKey(trim)],
 ]);
 
@@ -60,18 +61,69 @@ function destroy(server: MemoryServer, key: string, args: readonly string[]): st
   return text;
 }
 
-function admit(server: MemoryServer, index: string, [row = "", max = ""]: readonly string[]): string {
+function admit(server: MemoryServer, index: string, [row = "", max = "", origin = ""]: readonly string[]): string {
   const rows = server.sortedSet(index);
-  if (!rows.has(row) && rows.size >= Number(max)) return "full";
+  const isDraft = origin !== "";
+  const member = isDraft ? `${row}{${origin}}` : row;
+  const drafts = draftsIn(rows);
+  if (!rows.has(member) && (isDraft ? drafts.length : sessionsIn(rows)) >= Number(max)) return "full";
   // No two alike, as by the script's finer clock.
-  server.setMember(index, row, Math.max(Date.now() * 1_000, 1 + Math.max(0, ...rows.values())));
+  const now = Math.max(Date.now() * 1_000, 1 + Math.max(0, ...[...rows.values()].map(Math.abs)));
+  server.setMember(index, member, isDraft ? -Math.abs(rows.get(found(rows, origin) ?? "") ?? now) : now);
+  for (const draft of drafts) {
+    if (draft !== member && draft.startsWith(`${row}{`)) server.removeMember(index, draft);
+  }
   return "added";
 }
 
-function trim(server: MemoryServer, index: string, [row = "", settledMs = ""]: readonly string[]): string {
-  const addedAt = server.sortedSet(index).get(row);
+function promote(server: MemoryServer, index: string, [row = "", origin = ""]: readonly string[]): string {
+  const rows = server.sortedSet(index);
+  const addedAt = rows.get(`${row}{${origin}}`);
+  server.removeMember(index, origin);
+  for (const draft of draftsIn(rows)) {
+    if (draft.startsWith(`${origin}{`) || draft.endsWith(`{${origin}}`)) server.removeMember(index, draft);
+  }
   if (addedAt === undefined) return "none";
-  if (addedAt + Number(settledMs) * 1_000 > Date.now() * 1_000) return "young";
-  server.removeMember(index, row);
+  server.setMember(index, row, Math.abs(addedAt));
+  return "promoted";
+}
+
+function trim(server: MemoryServer, index: string, [row = "", settledMs = "", origin = ""]: readonly string[]): string {
+  const rows = server.sortedSet(index);
+  const member = origin === "" ? found(rows, row) : `${row}{${origin}}`;
+  const addedAt = rows.get(member ?? "");
+  if (member === undefined || addedAt === undefined) return "none";
+  const [, , session] = partsOf(member);
+  const isYoung =
+    session === undefined
+      ? addedAt + Number(settledMs) * 1_000 > Date.now() * 1_000
+      : found(rows, session) !== undefined;
+  if (isYoung && settledMs !== "0") return "young";
+  server.removeMember(index, member);
   return "trimmed";
+}
+
+function sessionsIn(rows: ReadonlyMap<string, number>): number {
+  const drafts = draftsIn(rows).map(partsOf);
+  const seen = new Set(drafts.map(([, row]) => row));
+  let count = rows.size - drafts.length;
+  for (const [, , origin = ""] of drafts) {
+    if (seen.has(origin) || rows.has(origin)) continue;
+    seen.add(origin);
+    count += 1;
+  }
+  return count;
+}
+
+/** The member that stands for a row: itself, or that of a draft. */
+function found(rows: ReadonlyMap<string, number>, row: string): string | undefined {
+  return rows.has(row) ? row : draftsIn(rows).find((draft) => draft.startsWith(`${row}{`));
+}
+
+function draftsIn(rows: ReadonlyMap<string, number>): string[] {
+  return [...rows].filter(([, score]) => score < 0).map(([member]) => member);
+}
+
+function partsOf(member: string): string[] {
+  return /^([^{]*)\{(.*)\}$/.exec(member) ?? [];
 }

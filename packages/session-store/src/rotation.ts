@@ -7,6 +7,7 @@ import { hasPassed } from "./expiry.ts";
 import { endedAs, leadingNowhere, rotatedTo } from "./forward.ts";
 import type { Change } from "./records.ts";
 import { type Base, TrackedSession } from "./tracked-session.ts";
+import type { Row } from "./user-index.ts";
 
 /** A session that has a new id. */
 export interface RotatedSession {
@@ -53,7 +54,7 @@ export class Rotation {
     const fields = encoder.copy(session);
     if (!tracked.base) return { tracked: new TrackedSession(order.newId), fields, given: fields };
     const newKey = records.keyFor(order.newId);
-    const draft: Draft = { key: newKey, raw: undefined, user: undefined };
+    const draft: Draft = { key: newKey, raw: undefined, row: undefined };
     try {
       const rotated = await this.#rotate(tracked, { base: tracked.base, fields, draft }, order, deadline);
       if (!rotated) await this.#discard(draft, order);
@@ -86,15 +87,18 @@ export class Rotation {
       }
       const before = encoder.headOf(base).meta?.user;
       const { user } = head.meta;
-      const max = user === before ? Infinity : order.maxRows;
-      if (user != null) await index.add(user, draft.key, { lifeMs, endsAt, max }, withinMs);
+      // S7: it is the same session of the same user, until it replaces what it is a draft of and after.
+      const origin = user != null && user === before ? base.key : undefined;
+      const max = origin === undefined ? order.maxRows : Infinity;
+      if (user != null) await index.add(user, draft.key, { lifeMs, endsAt, max, origin }, withinMs);
       const seenAt = performance.now();
       const raw = records.seal(text, draft.key);
-      const expected = draft.raw;
-      Object.assign(draft, { raw, user });
+      const { raw: expected, row: earlier } = draft;
+      Object.assign(draft, { raw, row: user == null ? undefined : { user, key: draft.key, origin } });
       const written = await records.commit(draft.key, { expected, raw, lifeMs }, withinMs);
       if (written.outcome === "conflict") throw idInUse();
       if (written.outcome === "gone") return void this.#tellGone();
+      if (earlier && earlier.user !== user) await index.delist(earlier);
       const leads = order.graceMs > 0;
       const event: LifecycleEvent = { type: "rotated", handle: keys.handleOf(base.key) };
       const swap = {
@@ -109,7 +113,8 @@ export class Rotation {
       if (reply.outcome === "stored") {
         events.report(event);
         if (conflicts.length > 0) events.report({ type: "merged", conflicts });
-        if (before != null) await index.delist({ user: before, key: base.key });
+        if (user != null && origin !== undefined) await index.promote({ user, key: draft.key, origin });
+        else if (before != null) await index.delist({ user: before, key: base.key });
         const rotated = new TrackedSession(order.newId, undefined, { arrivedAs: tracked.arrivedAs });
         rotated.stored({ id: order.newId, key: draft.key, raw, text, remainingMs: lifeMs, seenAt, head }, endsAt);
         return { tracked: rotated, fields, given: start.fields };
@@ -141,11 +146,14 @@ export class Rotation {
    * Takes back the new record, if it is this rotation's. If that fails too, a session that nobody can reach is listed until it
    * expires.
    */
-  async #discard({ key, raw, user }: Draft, { tombstoneMs }: RotationOrder): Promise<void> {
+  async #discard({ key, raw, row }: Draft, { tombstoneMs }: RotationOrder): Promise<void> {
     if (raw === undefined) return;
     const end = { expected: raw, raw: leadingNowhere(), lifeMs: tombstoneMs };
-    await this.#parts.records.commit(key, end).catch(() => undefined);
-    if (user != null) await this.#parts.index.retire({ user, key });
+    const reply = await this.#parts.records.commit(key, end).catch(() => undefined);
+    if (!row) return;
+    // What may still be on its way finds the end; without that it needs its row.
+    if (reply?.outcome === "stored") await this.#parts.index.delist(row);
+    else await this.#parts.index.retire(row);
   }
 }
 
@@ -154,7 +162,8 @@ interface Draft {
   readonly key: string;
   /** As it was sent last. */
   raw: string | undefined;
-  user: string | null | undefined;
+  /** In the index of its user. */
+  row: Row | undefined;
 }
 
 /** It is not known whether the old record leads to the new one. */

@@ -10,6 +10,7 @@ export const scripts = {
   touch: script("touch"),
   destroy: script("destroy"),
   admit: script("admit"),
+  promote: script("promote"),
   trim: script("trim"),
 };
 
@@ -119,24 +120,42 @@ export async function destroyRecord(
   return ((await commands.send("the destruction of a session", run)) as string | null) ?? undefined;
 }
 
-/** Adds a row to a user's index: `admit.lua`. `max`: how many rows it may have. */
+/** A row of a user's index. */
+export interface NamedRow {
+  readonly row: string;
+  /** Of a draft: the row of the session that it is a draft of. */
+  readonly origin: string | undefined;
+}
+
+/** Adds a row to a user's index: `admit.lua`. `max`: how many sessions, or drafts, there may be. */
 export async function admitRow(
   commands: CircuitBreaker,
   index: string,
-  { row, max }: { row: string; max: number },
+  { row, origin = "", max }: NamedRow & { max: number },
   withinMs: number,
 ): Promise<"added" | "full"> {
-  const run = (client: RedisClient) => runScript(client, scripts.admit, [index], [row, max]);
+  const run = (client: RedisClient) => runScript(client, scripts.admit, [index], [row, max, origin]);
   return (await commands.send("the indexing of a session", run, withinMs)) as "added" | "full";
 }
 
-/** Takes a row out of a user's index, if it was added `settledMs` ago or earlier: `trim.lua`. */
+/** Makes a draft's row that of its session: `promote.lua`. */
+export async function promoteRow(
+  commands: CircuitBreaker,
+  index: string,
+  { row, origin }: { row: string; origin: string },
+): Promise<"promoted" | "none"> {
+  const run = (client: RedisClient) => runScript(client, scripts.promote, [index], [row, origin]);
+  return (await commands.send("the indexing of a session", run)) as "promoted" | "none";
+}
+
+/** Takes a row out of a user's index, if it was added `settledMs` ago or earlier; 0: in any case. `trim.lua`. */
 export async function trimRow(
   commands: CircuitBreaker,
   index: string,
-  { row, settledMs }: { row: string; settledMs: number },
+  { row, origin = "", settledMs }: NamedRow & { settledMs: number },
 ): Promise<"trimmed" | "young" | "none"> {
-  const run = (client: RedisClient) => runScript(client, scripts.trim, [index], [row, inMs(settledMs)]);
+  const args = [row, Math.ceil(settledMs), origin];
+  const run = (client: RedisClient) => runScript(client, scripts.trim, [index], args);
   return (await commands.send("the trimming of an index", run)) as "trimmed" | "young" | "none";
 }
 

@@ -5,7 +5,7 @@ import type { Events } from "./events.ts";
 import type { Keys } from "./keys.ts";
 import { type ResolvedOptions, tombstoneMs } from "./options.ts";
 import { read, write } from "./records.ts";
-import { admitRow, trimRow } from "./scripts.ts";
+import { type NamedRow, admitRow, promoteRow, trimRow } from "./scripts.ts";
 
 /** How many sessions one user may have in any case, so that listing and ending them stays bounded. */
 const maxRows = 10_000;
@@ -15,6 +15,8 @@ export interface Row {
   readonly user: string;
   /** The key of its record. */
   readonly key: string;
+  /** Of a draft (see rotation.ts): the key of its session's record, which it is to replace. The two rows are one session. */
+  readonly origin?: string | undefined;
 }
 
 /**
@@ -60,20 +62,20 @@ export class UserIndex {
    * Adds a session whose record is about to be stored.
    *
    * @param row `lifeMs`: how long that will live at least, `Infinity` for ever; `endsAt`: when the absolute limit ends it;
-   * `max`: how many rows there may be
+   * `max`: how many sessions there may be; `origin`: as in {@link Row}
    * @throws {@link SessionStoreError} `TOO_MANY_SESSIONS`
    */
   async add(
     user: string,
     key: string,
-    row: { lifeMs: number; endsAt?: number | undefined; max: number },
+    row: { lifeMs: number; endsAt?: number | undefined; max: number; origin?: string | undefined },
     withinMs: number,
   ): Promise<void> {
     const end = Math.min(Date.now() + row.lifeMs, row.endsAt ?? Infinity);
     // First, so that the sweep finds the row whatever happens next. What lives for ever it need not find.
     if (end !== Infinity) await this.expect({ user, key }, end, withinMs);
-    const limit = { row: this.#keys.row(key), max: Math.min(row.max, maxRows) };
-    const admit = () => write(() => admitRow(this.#commands, this.#keys.userIndex(user), limit, withinMs));
+    const limited = { ...this.#named({ user, key, origin: row.origin }), max: Math.min(row.max, maxRows) };
+    const admit = () => write(() => admitRow(this.#commands, this.#keys.userIndex(user), limited, withinMs));
     if ((await admit()) === "full") {
       await this.settle({ user, key });
       throw new SessionStoreError("TOO_MANY_SESSIONS", "The user has as many sessions as are allowed; not stored.");
@@ -94,13 +96,24 @@ export class UserIndex {
     });
   }
 
+  /**
+   * Makes a draft's row that of the session: it has replaced what it is a draft of. A failure is told; until the sweep both
+   * rows are there, and count as one.
+   */
+  async promote({ user, key, origin }: Row & { readonly origin: string }): Promise<void> {
+    const row = { row: this.#keys.row(key), origin: this.#keys.row(origin) };
+    try {
+      await write(() => promoteRow(this.#commands, this.#keys.userIndex(user), row));
+      await this.settle({ user, key: origin });
+    } catch (error) {
+      this.#events.report({ type: "index-failed", error: error as Error });
+    }
+  }
+
   /** Takes away a session whose record has gone. @returns whether nobody else has */
-  async remove({ user, key }: Row): Promise<boolean> {
-    const row = this.#keys.row(key);
-    await write(() =>
-      this.#commands.send("the trimming of an index", (client) => client.zrem(this.#keys.userIndex(user), row)),
-    );
-    return this.settle({ user, key });
+  async remove(row: Row): Promise<boolean> {
+    await this.#trim(row, 0);
+    return this.settle(row);
   }
 
   /**
@@ -108,12 +121,9 @@ export class UserIndex {
    *
    * @returns whether it is gone, and was taken by this
    */
-  async trim(due: Row): Promise<{ isGone: boolean; isMine: boolean }> {
-    const row = this.#keys.row(due.key);
-    const old = { row, settledMs: this.settledMs };
-    const outcome = await write(() => trimRow(this.#commands, this.#keys.userIndex(due.user), old));
-    if (outcome === "young") return { isGone: false, isMine: false };
-    return { isGone: true, isMine: await this.settle(due) };
+  async trim(row: Row): Promise<{ isGone: boolean; isMine: boolean }> {
+    if ((await this.#trim(row, this.settledMs)) === "young") return { isGone: false, isMine: false };
+    return { isGone: true, isMine: await this.settle(row) };
   }
 
   /** Forgets when a session was to end. @returns whether nobody else has */
@@ -137,12 +147,15 @@ export class UserIndex {
     if (end !== Infinity) await this.#note("LT", row, end, withinMs);
   }
 
-  /** All rows of a user, the oldest first. */
+  /** All rows of a user: those of drafts first, then the others, the oldest first of either. */
   async rows(user: string): Promise<Row[]> {
     const rows = await read(() =>
       this.#commands.send("the listing of an index", (client) => client.zrange(this.#keys.userIndex(user), 0, "-1")),
     );
-    return rows.map((row) => ({ user, key: this.#keys.recordOfRow(row) }));
+    const found = rows.map((row): Row => ({ user, ...this.#keys.recordOfRow(row) }));
+    // Below 0, that is from the youngest to the oldest.
+    const drafts = found.filter(({ origin }) => origin !== undefined).reverse();
+    return [...drafts, ...found.filter(({ origin }) => origin === undefined)];
   }
 
   /** Rows whose sessions may have ended by now. */
@@ -154,7 +167,7 @@ export class UserIndex {
     );
     return rows.map((row) => {
       const at = row.indexOf(" ");
-      return { user: row.slice(0, at), key: this.#keys.recordOfRow(row.slice(at + 1)) };
+      return { user: row.slice(0, at), key: this.#keys.recordOfRow(row.slice(at + 1)).key };
     });
   }
 
@@ -163,6 +176,15 @@ export class UserIndex {
     // ioredis' types have each condition by itself.
     const add = (client: RedisClient) => client.zadd(this.#keys.due, which as "GT", Math.ceil(at), this.#due(row));
     await write(() => this.#commands.send<unknown>("the indexing of a session", add, withinMs));
+  }
+
+  #trim(row: Row, settledMs: number): Promise<"trimmed" | "young" | "none"> {
+    const index = this.#keys.userIndex(row.user);
+    return write(() => trimRow(this.#commands, index, { ...this.#named(row), settledMs }));
+  }
+
+  #named({ key, origin }: Row): NamedRow {
+    return { row: this.#keys.row(key), origin: origin === undefined ? undefined : this.#keys.row(origin) };
   }
 
   #due({ user, key }: Row): string {

@@ -4,7 +4,7 @@ import type { Encoder } from "./encoder.ts";
 import { SessionStoreError } from "./errors.ts";
 import type { Events, LifecycleEvent } from "./events.ts";
 import { hasPassed, lastSeenAt } from "./expiry.ts";
-import { holdsRecord, isForward } from "./forward.ts";
+import { holdsRecord, isForward, isReplaced, readForward } from "./forward.ts";
 import { type Keys, handleOf } from "./keys.ts";
 import type { RecordHeads } from "./record-heads.ts";
 import type { Records } from "./records.ts";
@@ -27,7 +27,10 @@ export interface UserSession {
 
 /** Which sessions of a user to end. */
 export interface DestroyForUserOptions {
-  /** The id or the handle of one that stays: the session in which somebody asks for this. */
+  /**
+   * The id or the handle of one that stays: the session in which somebody asks for this. It stays though it is given another
+   * id meanwhile, or got one a moment ago; by a handle only while that is being done.
+   */
   readonly except?: string | undefined;
   /** The handle of the only one to end; one that is not this user's is not ended. */
   readonly only?: string | undefined;
@@ -91,8 +94,7 @@ export class UserSessions {
 
   /** The living, the oldest first. */
   async list(user: string): Promise<UserSession[]> {
-    const judged = await inBatches(await this.#index.rows(user), (row) => this.#judge(row));
-    return judged.filter(({ standing }) => standing === "lives").flatMap((found) => this.#describe(found));
+    return (await this.#living(user)).flatMap((found) => this.#describe(found));
   }
 
   /**
@@ -101,38 +103,50 @@ export class UserSessions {
    * @throws {@link SessionStoreError} `UNAVAILABLE` where new ones kept coming
    */
   async destroy(user: string, { except, only, by }: DestroyForUserOptions): Promise<number> {
-    const spared = except === undefined ? [] : await this.#handlesOf(except);
     const why: Why = { reason: "user", ...(by !== undefined && { by }) };
+    const spared = new SessionNames(except === undefined ? [] : [except, handleOf(except)]);
+    const wanted = only === undefined ? undefined : new SessionNames([only]);
     const isMeant = ({ key }: Row) => {
       const handle = this.#keys.handleOf(key);
-      return !spared.includes(handle) && (only === undefined || handle === only);
+      return !spared.has(handle) && (wanted === undefined || wanted.has(handle));
     };
-    let ended = 0;
+    const ended = new Map<string, string | undefined>();
+    let spareId = except;
     // Again, for those that got a new id or a new place meanwhile: their new row came before the old one went.
     for (let pass = 0; pass < maxPasses; pass += 1) {
-      const rows = (await this.#index.rows(user)).filter(isMeant);
-      const outcomes = await inBatches(rows, (row) => this.#end(row, why));
-      ended += outcomes.filter((outcome) => outcome === "ended").length;
-      if (outcomes.every((outcome) => outcome === "left")) return ended;
+      const rows = await this.#index.rows(user);
+      // After the rows: an id of what stays that was replaced before they were listed leads to the one that is.
+      spareId = spareId === undefined ? undefined : await this.#lastIdOf(spareId, spared);
+      const pairs = this.#pairsIn(rows);
+      spared.join(pairs);
+      wanted?.join(pairs);
+      const meant = rows.filter(isMeant);
+      const outcomes = await inBatches(meant, (row) => this.#end(row, why));
+      for (const [at, { key, origin }] of meant.entries()) if (outcomes[at] === "ended") ended.set(key, origin);
+      // A draft that ended with its session was none of its own.
+      const isOne = (origin: string | undefined) => origin === undefined || !ended.has(origin);
+      if (outcomes.every((outcome) => outcome === "left")) return [...ended.values()].filter(isOne).length;
     }
     throw new SessionStoreError("UNAVAILABLE", "New sessions of the user kept coming; not all were ended. Try again.");
   }
 
   /** Ends the oldest, where there are more than allowed. Those that are about to be stored end others when they are. */
   async endOldest(user: string, allowed: number): Promise<void> {
-    const judged = await inBatches(await this.#index.rows(user), (row) => this.#judge(row));
-    const living = judged.filter(({ standing }) => standing === "lives");
-    const oldest = living.slice(0, Math.max(0, living.length - allowed));
-    await inBatches(oldest, ({ row }) => this.#end(row, { reason: "limit" }));
+    // Again, where others have ended some of them, or one got a new id meanwhile.
+    for (let pass = 0; pass < maxPasses; pass += 1) {
+      const living = await this.#living(user);
+      const oldest = living.slice(0, Math.max(0, living.length - allowed));
+      const outcomes = await inBatches(oldest, ({ row }) => this.#end(row, { reason: "limit" }));
+      if (outcomes.every((outcome) => outcome === "ended")) return;
+    }
   }
 
   /** How many sessions of a user live, or are about to; what else is in the index is taken away. */
   async count(user: string): Promise<number> {
-    const judged = await inBatches(await this.#index.rows(user), async (row) => {
-      const { standing } = await this.#judge(row);
+    const counted = await inBatches(await this.#sessionsOf(user), async ({ row, standing }) => {
       return standing === "lives" || !(await this.#takeAway(row, standing)).isGone;
     });
-    return judged.filter(Boolean).length;
+    return counted.filter(Boolean).length;
   }
 
   /** What the sweep does with a row that is due: its session was used since, or it has ended. */
@@ -187,6 +201,31 @@ export class UserSessions {
     return this.#index.trim(row);
   }
 
+  async #living(user: string): Promise<Judged[]> {
+    return (await this.#sessionsOf(user)).filter(({ standing }) => standing === "lives");
+  }
+
+  /** The rows of a user, judged: one for each session, though it has two while it is given a new id (S7). */
+  async #sessionsOf(user: string): Promise<Judged[]> {
+    const known = new Set<string>();
+    for (let look = 1; ; look += 1) {
+      const rows = await this.#index.rows(user);
+      const [drafts, others] = [rows.filter(isDraft), rows.filter((row) => !isDraft(row))];
+      const judged = await inBatches(others, (row) => this.#judge(row));
+      const origins = new Set(drafts.map(({ origin }) => origin));
+      const replaced = judged.filter(({ reply }) => reply !== undefined && isReplaced(reply.raw));
+      // What has got a new id since the rows were listed has a row that they lack. Once listed again, what lacks one has none.
+      const lost = replaced.map(({ row }) => row.key).filter((key) => !origins.has(key) && !known.has(key));
+      if (lost.length > 0 && look < maxPasses) {
+        for (const key of lost) known.add(key);
+        continue;
+      }
+      // Drafts last, in turn: one whose session was found to have got its id has its record by now.
+      for (const row of drafts) judged.push(await this.#judge(row));
+      return oneEach(judged);
+    }
+  }
+
   /** What a row says, judged by the record: it may have gone since, or be somebody else's. */
   async #judge(row: Row): Promise<Judged> {
     const reply = await this.#records.peek(row.key);
@@ -227,11 +266,82 @@ export class UserSessions {
     }
   }
 
-  /** The handles that a session may be listed by: its own, and where its id leads since. */
-  async #handlesOf(idOrHandle: string): Promise<string[]> {
-    const found = await this.#records.load(idOrHandle).catch(() => undefined);
-    return [idOrHandle, handleOf(idOrHandle), ...(found ? [this.#keys.handleOf(found.key)] : [])];
+  /** The id that a session goes on under, by whatever ids since; `names` learns them all. */
+  async #lastIdOf(id: string, names: SessionNames): Promise<string> {
+    let last = id;
+    for (let count = 0; count < maxPasses; count += 1) {
+      const next = await this.#successorOf(last);
+      if (next === undefined) break;
+      names.add(handleOf(next));
+      last = next;
+    }
+    return last;
   }
+
+  /** Also where an id leads nobody: what is asked is only which session it was. */
+  async #successorOf(id: string): Promise<string | undefined> {
+    for (const key of this.#keys.places(id)) {
+      const forward = readForward((await this.#records.peek(key))?.raw ?? "", id);
+      if (forward !== undefined && forward.kind !== "moved") return forward.id;
+    }
+    return undefined;
+  }
+
+  /** The handles of drafts, each with that of its session. */
+  #pairsIn(rows: readonly Row[]): [string, string][] {
+    return rows.flatMap(({ key, origin }) =>
+      origin === undefined ? [] : [[this.#keys.handleOf(key), this.#keys.handleOf(origin)]],
+    );
+  }
+}
+
+/** The handles of one session, which has several while it is given new ids. */
+class SessionNames {
+  readonly #handles: Set<string>;
+
+  constructor(handles: readonly string[]) {
+    this.#handles = new Set(handles);
+  }
+
+  has(handle: string): boolean {
+    return this.#handles.has(handle);
+  }
+
+  add(handle: string): void {
+    this.#handles.add(handle);
+  }
+
+  /** Learns the handles that stand for the same session as one that it has. */
+  join(pairs: readonly (readonly [string, string])[]): void {
+    for (let before = -1; before < this.#handles.size;) {
+      before = this.#handles.size;
+      for (const pair of pairs) {
+        if (pair.some((handle) => this.#handles.has(handle))) for (const handle of pair) this.#handles.add(handle);
+      }
+    }
+  }
+}
+
+/** Of rows that are one session the one that is it, at the place of its old one; where all are dead, all. */
+function oneEach(judged: readonly Judged[]): Judged[] {
+  const rows = new Map(judged.map((found) => [found.row.key, found]));
+  const places = new Map(judged.map(({ row }, place) => [row.key, place]));
+  const hasGone = (key: string) => isDead(rows.get(key)?.standing ?? "over");
+  const standing = judged.filter(({ row: { origin } }) => origin === undefined || hasGone(origin));
+  const followed = new Set(standing.filter(({ standing }) => !isDead(standing)).map(({ row }) => row.origin));
+  // A draft whose session has no row any more comes first: it is older than any that came meanwhile.
+  const place = ({ row: { key, origin = key } }: Judged) => places.get(origin) ?? -1;
+  return standing
+    .filter((found) => !(isDead(found.standing) && followed.has(found.row.key)))
+    .sort((one, two) => place(one) - place(two));
+}
+
+function isDead(standing: Judged["standing"]): boolean {
+  return standing === "over" || standing === "absent";
+}
+
+function isDraft({ origin }: Row): boolean {
+  return origin !== undefined;
 }
 
 async function inBatches<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {

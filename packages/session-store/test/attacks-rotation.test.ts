@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
-import { describe, expect, it } from "vitest";
-import { starter } from "./harness/attacks.ts";
+import { beforeAll, describe, expect, it } from "vitest";
+import { age, atCommand, loadScripts, lost, makeDue, rowsOf, starter } from "./harness/attacks.ts";
 import { intercept, testClient } from "./harness/redis.ts";
 
-// What an independent reviewer tried against rotation and the index, once the first findings were mended.
+// What independent reviewers tried against rotation and the index, once the first findings were mended.
 
 const client = testClient();
 const start = starter(client);
@@ -102,4 +102,142 @@ it("S7: two rotations with a grace in one request keep requests under way signed
   if (!first) throw new Error("the session was there");
   await sessions.rotate(first.tracked, first.fields, { newId: "c", graceMs });
   for (const id of ["a", "b", "c"]) expect((await load(id)).tracked.id).toBe("c");
+});
+
+describe("S7, S8: a session that is being given a new id is one session of its user, whatever its server has sent so far:", () => {
+  beforeAll(() => loadScripts(client));
+
+  /** The commands of a rotation, and one more than there are. */
+  const commands = [1, 2, 3, 4, 5, 6, 7];
+  const graces = [0, graceMs];
+
+  /** Rotates ann's session `old` to `new`; `meanwhile` comes before the command of that number, or at the end. */
+  async function rotate(
+    nth: number,
+    grace: number,
+    meanwhile: (one: ReturnType<typeof start>) => Promise<void>,
+    options: Parameters<typeof start>[0] = {},
+  ) {
+    const one = start(options);
+    await one.create("old", { user: "ann" });
+    let isDue = true;
+    const come = async () => {
+      if (isDue) await meanwhile(one);
+      isDue = false;
+    };
+    const racing = atCommand(
+      client,
+      (number) => number === nth,
+      async (send) => {
+        await come();
+        return send();
+      },
+    );
+    const { tracked, fields } = await one.load("old");
+    const two = starter(racing)({ ...options, prefix: one.prefix });
+    const rotated = await two.sessions.rotate(tracked, fields, { newId: "new", graceMs: grace });
+    await come();
+    return { ...one, rotated };
+  }
+
+  for (const beyond of ["reject", "oldest"] as const) {
+    it.each(commands)(
+      `a sign-in within the limit is signed in and ends nothing, beyond it: ${beyond}, before command %i`,
+      async (nth) => {
+        const signIn = async ({ create }: ReturnType<typeof start>) => {
+          expect(await create("phone", { user: "ann" })).toBe("stored");
+        };
+        const maxPerUser = { sessions: 2, beyond };
+        const { rotated, sessions } = await rotate(nth, graceMs, signIn, { maxPerUser });
+        expect(rotated).toBeDefined();
+        for (const id of ["new", "phone"]) expect(await sessions.load(id)).toBeDefined();
+        expect(await sessions.listForUser("ann")).toHaveLength(2);
+      },
+    );
+
+    it.each(commands)(
+      `a sign-in beyond the limit is one too many, beyond it: ${beyond}, before command %i`,
+      async (nth) => {
+        const signIn = async ({ create }: ReturnType<typeof start>) => {
+          await create("phone", { user: "ann" }).catch(() => undefined);
+        };
+        const maxPerUser = { sessions: 1, beyond };
+        const { prefix, sessions } = await rotate(nth, graceMs, signIn, { maxPerUser });
+        const [kept, ended] = beyond === "reject" ? ["new", "phone"] : ["phone", "new"];
+        expect(await sessions.load(kept)).toBeDefined();
+        expect(await sessions.load(ended)).toBeUndefined();
+        expect(await rowsOf(client, prefix)).toHaveLength(2);
+      },
+    );
+  }
+
+  for (const grace of graces) {
+    it.each(commands)(`all but this spares it, by its old id, grace ${grace} ms, before command %i`, async (nth) => {
+      const endOthers = async ({ create, sessions }: ReturnType<typeof start>) => {
+        await create("phone", { user: "ann" });
+        expect(await sessions.destroyForUser("ann", { except: "old" })).toBe(1);
+      };
+      const { rotated, sessions } = await rotate(nth, grace, endOthers);
+      expect(rotated).toBeDefined();
+      expect(await sessions.load("new")).toBeDefined();
+      expect(await sessions.load("phone")).toBeUndefined();
+      expect(await sessions.listForUser("ann")).toHaveLength(1);
+      if (grace > 0) expect((await sessions.load("old"))?.id).toBe("new");
+    });
+  }
+
+  it.each(commands)("a log-out-everywhere ends it, and says that it was one, before command %i", async (nth) => {
+    const endAll = async ({ sessions }: ReturnType<typeof start>) => {
+      expect(await sessions.destroyForUser("ann")).toBe(1);
+    };
+    const { prefix, sessions } = await rotate(nth, graceMs, endAll);
+    for (const id of ["old", "new"]) expect(await sessions.load(id)).toBeUndefined();
+    expect(await sessions.listForUser("ann")).toEqual([]);
+    expect(await rowsOf(client, prefix)).toEqual([]);
+  });
+
+  it.each(commands)("it is ended by its handle, before command %i", async (nth) => {
+    const end = async ({ sessions }: ReturnType<typeof start>) => {
+      const [only] = await sessions.listForUser("ann");
+      expect(await sessions.destroyForUser("ann", { only: only?.handle })).toBe(1);
+    };
+    const { sessions } = await rotate(nth, graceMs, end);
+    for (const id of ["old", "new"]) expect(await sessions.load(id)).toBeUndefined();
+  });
+
+  it.each(commands)("it is listed once, before command %i", async (nth) => {
+    await rotate(nth, graceMs, async ({ sessions }) => {
+      expect(await sessions.listForUser("ann")).toHaveLength(1);
+    });
+  });
+
+  it.each(commands)("it is so though that server dies, before command %i", async (nth) => {
+    const maxPerUser = { sessions: 2, beyond: "reject" } as const;
+    const { create, load, prefix, sessions } = start({ maxPerUser });
+    await create("old", { user: "ann" });
+    const { tracked, fields } = await load("old");
+    const dying = starter(atCommand(client, (number) => number >= nth, lost))({ maxPerUser, prefix });
+    await dying.sessions.rotate(tracked, fields, { newId: "new", graceMs }).catch(() => undefined);
+    expect(await create("phone", { user: "ann" })).toBe("stored");
+    expect(await sessions.listForUser("ann")).toHaveLength(2);
+    expect(await sessions.destroyForUser("ann", { except: "old" })).toBe(1);
+    expect((await sessions.load("old")) ?? (await sessions.load("new"))).toBeDefined();
+    expect(await sessions.destroyForUser("ann")).toBe(1);
+    for (const id of ["old", "new"]) expect(await sessions.load(id)).toBeUndefined();
+    await age(client, prefix);
+    await makeDue(client, prefix);
+    start({ prefix, sweepMs: 10 });
+    await expect.poll(() => rowsOf(client, prefix)).toEqual([]);
+  });
+
+  it.each(commands)("so it is though it is given another at once, before command %i", async (nth) => {
+    const rotateToo = async ({ load, sessions }: ReturnType<typeof start>) => {
+      const { tracked, fields } = await load("old");
+      await sessions.rotate(tracked, fields, { newId: "newer", graceMs });
+    };
+    const maxPerUser = { sessions: 1, beyond: "reject" } as const;
+    const { prefix, sessions } = await rotate(nth, graceMs, rotateToo, { maxPerUser });
+    expect((await sessions.load("old"))?.id).toBe((await sessions.load("new"))?.id);
+    expect(await rowsOf(client, prefix)).toHaveLength(2);
+  });
 });

@@ -45,6 +45,19 @@ describe("S7: a session gets another id", () => {
     expect(await sessions.listForUser("ann")).toEqual([]);
   });
 
+  it("and is as old as before among its user's", async () => {
+    const { sessions, create, load } = start({ maxPerUser: { sessions: 2, beyond: "oldest" } });
+    await create("old", { user: "ann" });
+    await create("other", { user: "ann" });
+    const { tracked, fields } = await load("old");
+    await sessions.rotate(tracked, fields, { newId: "new" });
+    const listed = await sessions.listForUser("ann");
+    expect(listed.map(({ handle }) => handle)).toEqual(["new", "other"].map((id) => sessions.handleOf(id)));
+    await create("third", { user: "ann" });
+    expect(await sessions.load("new")).toBeUndefined();
+    expect(await sessions.load("other")).toBeDefined();
+  });
+
   it("the grace is not for who knew the id before somebody signed in with it", async () => {
     const { sessions, create, load } = start();
     await create("fixed", {});

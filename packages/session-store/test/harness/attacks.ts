@@ -48,6 +48,29 @@ export function at(client: Redis, verb: string, isMeant: number | ((nth: number)
   );
 }
 
+/** The same client, with `around` put around those that are meant of the commands that change or read sessions, from 1. */
+export function atCommand(client: Redis, isMeant: (nth: number) => boolean, around: Around): Redis {
+  const names = new Set<PropertyKey>(["evalsha", "zadd", "zrem", "zrange"]);
+  let count = 0;
+  return new Proxy(client, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name, target);
+      if (!names.has(name) || typeof value !== "function") return value;
+      return (...args: unknown[]) => {
+        const send = () => Reflect.apply(value, target, args) as Promise<unknown>;
+        const nth = (count += 1);
+        return isMeant(nth) ? around(send, nth) : send();
+      };
+    },
+  });
+}
+
+/** What the indexes hold: of each session the row of its user, and that of when it is due. */
+export async function rowsOf(client: Redis, prefix: string): Promise<string[]> {
+  const keys = (await client.keys(`${prefix}h:user:*`)).concat(await client.keys(`${prefix}h:due`));
+  return (await Promise.all(keys.map((key) => client.zrange(key, 0, "-1")))).flat();
+}
+
 /** Makes Redis know all scripts, so that none is sent twice because it does not. */
 export async function loadScripts(client: Redis): Promise<void> {
   const folder = new URL("../../lua/", import.meta.url);
@@ -100,7 +123,9 @@ export async function forget(client: Redis, prefix: string): Promise<void> {
 /** What the passing of a minute does to the indexes: no commit that their rows were added for can be on its way any more. */
 export async function age(client: Redis, prefix: string): Promise<void> {
   for (const key of await client.keys(`${prefix}h:user:*`)) {
-    for (const [nth, row] of (await client.zrange(key, 0, "-1")).entries()) await client.zadd(key, "XX", nth, row);
+    for (const [nth, row] of (await client.zrange(key, 0, "-1")).entries()) {
+      await client.zadd(key, "XX", row.includes("{") ? -1 - nth : nth, row);
+    }
   }
 }
 
