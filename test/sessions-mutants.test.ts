@@ -10,9 +10,12 @@ import {
   changeAndRotation,
   changeAndRotationToAnotherUser,
   indexing,
+  limiting,
   type Race,
   rotationAndEnd,
+  rotationAndEndOfOthers,
   signInAndLogOutEverywhere,
+  signInAndRotation,
   warmUp,
 } from "./harness/session/races.ts";
 import type { ServerSettings } from "./harness/session/server-settings.ts";
@@ -101,6 +104,50 @@ const mutants: readonly Mutant[] = [
       file: "src/user-sessions.ts",
       cut: '(await this.#takeAway(row, standing)).isGone) return "nothing";',
       instead: '(await this.#takeAway(row, standing)).isGone) return "left";',
+    },
+  },
+  {
+    rule: "a session that is being given a new id counts as one (S7, S8)",
+    settings: limiting("reject", 2),
+    happens: failing(signInAndRotation("reject", 2)),
+    mutation: {
+      name: "counted-twice",
+      file: "lua/admit.lua",
+      cut: "local count = isDraft and #drafts or sessions()",
+      instead: 'local count = redis.call("ZCARD", KEYS[1])',
+    },
+  },
+  {
+    rule: "a session and its draft are of one age (S7, S8)",
+    settings: limiting("oldest"),
+    happens: failing(signInAndRotation("oldest", 1)),
+    mutation: {
+      name: "younger-by-rotation",
+      file: "lua/admit.lua",
+      cut: "addedAt = -math.abs(since and tonumber(since) or addedAt)",
+      instead: "addedAt = -addedAt",
+    },
+  },
+  {
+    rule: "all but this spares the draft of this (S7, S8)",
+    settings: indexing,
+    happens: failing(rotationAndEndOfOthers(60_000)),
+    mutation: {
+      name: "ended-draft",
+      file: "src/user-sessions.ts",
+      cut: "spared.join(pairs);",
+      instead: "",
+    },
+  },
+  {
+    rule: "all but this spares what its id has been replaced by (S7, S8)",
+    settings: indexing,
+    happens: failing(rotationAndEndOfOthers(60_000)),
+    mutation: {
+      name: "ended-successor",
+      file: "src/user-sessions.ts",
+      cut: "await this.#lastIdOf(spareId, spared);",
+      instead: "spareId;",
     },
   },
   {

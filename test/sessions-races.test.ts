@@ -12,7 +12,9 @@ import {
   logOutEverywhereAndMove,
   type Race,
   rotationAndEnd,
+  rotationAndEndOfOthers,
   signInAndLogOutEverywhere,
+  signInAndRotation,
   signOutAndMove,
   takeoverAndLogOutEverywhere,
   twoMoves,
@@ -89,6 +91,13 @@ describe("rotation", () => {
       timeout,
     );
   }
+  for (const [grace, leadsMs] of Object.entries({ "with a grace": 60_000, "without a grace": 0 })) {
+    test(
+      `a session that is rotated ${grace} while it ends all others stays, and they are gone (S7, S8)`,
+      () => fleet.run(rotationAndEndOfOthers(leadsMs)),
+      timeout,
+    );
+  }
   test(
     "where the user changes, what was on its way with the old id finds nothing, and brings nothing back (S7)",
     () => fleet.run(changeAndRotationToAnotherUser),
@@ -103,6 +112,21 @@ for (const beyond of ["reject", "oldest"] as const) {
     test(
       "of two sign-ins at once one is signed in, and it is the one listed (S8)",
       () => fleet.run(twoSignIns(beyond)),
+      timeout,
+    );
+    test(
+      "a sign-in that meets a rotation is the second session (S7, S8)",
+      () => fleet.run(signInAndRotation(beyond, 1)),
+      timeout,
+    );
+  });
+
+  describe(`at most two sessions of a user, beyond it: ${beyond}`, () => {
+    const fleet = fleetOf([limiting(beyond, 2), limiting(beyond, 2), limiting(beyond, 2)]);
+
+    test(
+      "a sign-in that meets the rotation of the other session is within the limit, and ends nothing (S7, S8)",
+      () => fleet.run(signInAndRotation(beyond, 2)),
       timeout,
     );
   });

@@ -18,9 +18,9 @@ export const indexing: ServerSettings = {
   userField: "user",
 };
 
-/** Servers on which a user may have one session. */
-export function limiting(beyond: "reject" | "oldest"): ServerSettings {
-  const engine = { prefix: `${beyond}:`, maxPerUser: { sessions: 1, beyond }, ...patient };
+/** Servers on which a user may have so many sessions. */
+export function limiting(beyond: "reject" | "oldest", sessions = 1): ServerSettings {
+  const engine = { prefix: `${beyond}-${sessions}:`, maxPerUser: { sessions, beyond }, ...patient };
   return { stack: "middleware", engine, userField: "user" };
 }
 
@@ -115,6 +115,54 @@ export function twoSignIns(beyond: "reject" | "oldest"): Race {
           cookies: refused.flatMap(sessionCookiesOf),
         },
         expected: { alive: 1, listed: 1, refused: beyond === "reject" ? 1 : 0, cookies: [] },
+      };
+    });
+}
+
+/** S7, S8: the session that is rotated counts as one, not as two nor as none. `allowed`: how many the user may have. */
+export function signInAndRotation(beyond: "reject" | "oldest", allowed: 1 | 2): Race {
+  return (fleet) =>
+    inEveryOrder(async (meet, number) => {
+      const user = `turning-${number}`;
+      const [client, other] = [await signedIn(fleet.url(3), { user }), new Client()];
+      const { left, right } = await meet(
+        signingIn(fleet.url(1), other, user),
+        rotating(fleet.url(2), client, { graceMs }),
+      );
+      const sessions = await Promise.all([client, other].map((one) => sessionAt(fleet.url(3), one)));
+      const isRefused = allowed === 1 && beyond === "reject";
+      const isEnded = allowed === 1 && beyond === "oldest";
+      return {
+        found: {
+          alive: sessions.map((session) => session !== undefined),
+          listed: (await handlesOf(fleet.url(3), user)).length,
+          statuses: [left.status, isEnded || right.status],
+        },
+        expected: {
+          alive: [!isEnded, !isRefused],
+          listed: allowed,
+          statuses: [isRefused ? 409 : 200, isEnded || 200],
+        },
+      };
+    });
+}
+
+/** S7, S8: who ends all others stays signed in, and the others are gone. `leadsMs`: how long the old id leads to the new. */
+export function rotationAndEndOfOthers(leadsMs: number): Race {
+  return (fleet) =>
+    inEveryOrder(async (meet, number) => {
+      const user = `staying-${leadsMs}-${number}`;
+      const [client, other] = [await signedIn(fleet.url(3), { user }), await signedIn(fleet.url(3), { user })];
+      const { left, right } = await meet(
+        signingOutElsewhere(fleet.url(1), client.copy()),
+        rotating(fleet.url(2), client, { graceMs: leadsMs }),
+      );
+      // Without a grace it may come with an id that is dead by then: it was nobody's request.
+      const isHeard = leadsMs > 0 || left.status === 200;
+      const alive = [await found(fleet, client), await found(fleet, other)].map(({ length }) => length);
+      return {
+        found: { alive, listed: (await handlesOf(fleet.url(3), user)).length, rotated: right.status },
+        expected: { alive: [3, isHeard ? 0 : 3], listed: isHeard ? 1 : 2, rotated: 200 },
       };
     });
 }
@@ -238,6 +286,10 @@ function signingOut(url: string, client: Client): Side {
 
 function signingOutEverywhere(url: string, user: string): Side {
   return { url, send: () => new Client().request("POST", `${url}/users/${user}/sign-out`, { json: {} }) };
+}
+
+function signingOutElsewhere(url: string, client: Client): Side {
+  return { url, send: () => client.request("POST", `${url}/sign-out-elsewhere`) };
 }
 
 function reading(url: string, client: Client): Side {
