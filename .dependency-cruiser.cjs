@@ -64,7 +64,10 @@ module.exports = {
     {
       name: "only-records-and-index-call-scripts",
       severity: "error",
-      from: { path: "^packages/session-store/src/", pathNot: inSessionStore("records|record-loads|user-index|memory-scripts") },
+      from: {
+        path: "^packages/session-store/src/",
+        pathNot: inSessionStore("records|record-loads|user-index|memory-scripts"),
+      },
       // The shapes of replies are known above; tsPreCompilationDeps sees their types too.
       to: { path: inSessionStore("scripts"), dependencyTypesNot: ["type-only"] },
     },
