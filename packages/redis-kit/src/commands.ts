@@ -77,8 +77,8 @@ export class Commands {
   }
 
   /**
-   * Calls `work` at the end of this turn of the event loop, when what was sent in it is about to leave: what `work` sends leaves
-   * with it. It must not throw.
+   * Calls `work` at the end of this turn of the event loop. Where what was sent in the turn leaves only then (not in a Cluster),
+   * what `work` sends leaves with it.
    */
   atTurnsEnd(work: () => void): void {
     const turn = this.#together();
@@ -98,10 +98,13 @@ export class Commands {
     this.#turn = turn;
     stream.cork();
     setImmediate(() => {
-      for (const work of turn.last) work();
-      this.#turn = undefined;
-      turn.leftAt = performance.now();
-      stream.uncork();
+      try {
+        for (const work of turn.last) work();
+      } finally {
+        this.#turn = undefined;
+        turn.leftAt = performance.now();
+        stream.uncork();
+      }
     });
     return turn;
   }

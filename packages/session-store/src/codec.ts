@@ -42,7 +42,7 @@ export interface RecordHead {
   readonly user: string | null | undefined;
 }
 
-/** What a session held at one moment. Its text is made once: to see whether it has changed, and to store it. */
+/** What a session holds, to be used at once. The JSON of its fields is made once: to see whether it has changed, and to store it. */
 export class Snapshot {
   readonly fields: SessionFields;
   #rest: string | undefined;
@@ -172,8 +172,9 @@ export class Codec {
       return this.#serializer.stringify({ ...(meta && { [reserved]: meta }), cookie, ...others });
     }
     const start = meta ? `${ownStart}${JSON.stringify(meta)},` : "{";
-    const rest = held.rest.slice(1);
-    return `${start}"cookie":${JSON.stringify(cookie)}${rest === "}" ? rest : `,${rest}`}`;
+    const [cookieText, rest] = [JSON.stringify(cookie) as string | undefined, held.rest.slice(1)];
+    if (!cookieText?.startsWith("{")) throw new TypeError("A session can't be stored with a cookie that is no object.");
+    return `${start}"cookie":${cookieText}${rest === "}" ? rest : `,${rest}`}`;
   }
 
   /** @returns `text`, which is safe to be read back */

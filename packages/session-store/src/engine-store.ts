@@ -79,13 +79,9 @@ export class EngineStore extends expressSession.Store {
     return deliver(this.sessions.destroy(sid), callback);
   }
 
-  /** @internal express-session makes the Session object through this. */
+  /** @internal express-session makes the Session object through this; it carries what is known of `data` (S1). */
   override createSession(req: Request, data: SessionData): Session & SessionData {
-    return this.adopt(keepMaxAge(super.createSession(req, data)), data);
-  }
-
-  /** Carries what is known of `data` to the Session made from it (S1). @internal */
-  protected adopt<T extends Session>(session: T, data: SessionData): T {
+    const session = keepMaxAge(super.createSession(req, data));
     const tracker = this.knownOf(data);
     return tracker ? this.track(session, tracker) : session;
   }

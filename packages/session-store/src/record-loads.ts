@@ -1,23 +1,23 @@
-import { type CircuitBreaker, type Commands, type RedisClient, isCluster } from "@lockstep/redis-kit";
-import { type RecordReply, loadRecords } from "./scripts.ts";
+import { type CircuitBreaker, CommandError, type Commands, type RedisClient, isCluster } from "@lockstep/redis-kit";
+import { type RecordReply, loadRecords, unlessNoText } from "./scripts.ts";
 
 /** How many records one command reads at most: Redis does nothing else meanwhile. */
 const maxAtOnce = 100;
 
 interface Wanted {
   readonly key: string;
-  readonly resolve: (reply: RecordReply | undefined) => void;
+  readonly resolve: (reply: RecordReply | undefined | Promise<RecordReply>) => void;
   readonly reject: (error: unknown) => void;
 }
 
 /**
- * Reads records. What is asked for in one turn of the event loop leaves as one command at its end, when it would have left
- * anyway: a command costs both sides more than a record. Not in a Cluster, where each key may be another node's.
+ * Reads records. What is asked for in one turn of the event loop leaves as one command at its end, when all commands leave: one
+ * costs both sides more than a record. Not in a Cluster, where each key may be another node's.
  */
 export class RecordLoads {
   readonly #commands: CircuitBreaker;
   readonly #turns: Pick<Commands, "atTurnsEnd">;
-  readonly #maxAtOnce: number;
+  #maxAtOnce: number;
   #wanted: Wanted[] = [];
 
   constructor(client: RedisClient, parts: { commands: CircuitBreaker; turns: Pick<Commands, "atTurnsEnd"> }) {
@@ -35,7 +35,7 @@ export class RecordLoads {
   load(key: string): Promise<RecordReply | undefined> {
     return new Promise((resolve, reject) => {
       this.#wanted.push({ key, resolve, reject });
-      if (this.#wanted.length === this.#maxAtOnce) this.#send();
+      if (this.#wanted.length >= this.#maxAtOnce) this.#send();
       else if (this.#wanted.length === 1) this.#turns.atTurnsEnd(() => this.#send());
     });
   }
@@ -49,13 +49,23 @@ export class RecordLoads {
 
   async #load(wanted: readonly Wanted[]): Promise<void> {
     try {
-      const replies = await loadRecords(
-        this.#commands,
-        wanted.map(({ key }) => key),
-      );
-      wanted.forEach(({ resolve }, at) => resolve(replies[at]));
+      const keys = wanted.map(({ key }) => key);
+      const records = await loadRecords(this.#commands, keys);
+      // A second look at one is no business of the others.
+      wanted.forEach(({ key, resolve }, at) => resolve(unlessNoText(this.#commands, key, records[at])));
     } catch (error) {
-      for (const { reject } of wanted) reject(error);
+      if (wanted.length > 1 && isOfSeveralSlots(error)) this.#loadEach(wanted);
+      else for (const { reject } of wanted) reject(error);
     }
   }
+
+  /** A node of a Cluster that the client takes for a Redis of its own, or a proxy before one. */
+  #loadEach(wanted: readonly Wanted[]): void {
+    this.#maxAtOnce = 1;
+    for (const one of wanted) void this.#load([one]);
+  }
+}
+
+function isOfSeveralSlots(error: unknown): boolean {
+  return error instanceof CommandError && error.replyCode === "CROSSSLOT";
 }

@@ -5,7 +5,6 @@ import type { CommitOutcome } from "./committer.ts";
 import { type CookieAttributes, type Secrets, clearedCookie, isSecure, sessionCookie } from "./cookie.ts";
 import { SessionStoreError } from "./errors.ts";
 import { type RequestSettings, type RequestStore, SessionCookie, sessionOf } from "./request-store.ts";
-import { frameworkPrototypeOf } from "./framework-prototype.ts";
 import { type GateKeeper, type ResponseGate, ownKeeper } from "./response-gate.ts";
 import type { Sessions } from "./sessions.ts";
 import type { TrackedSession } from "./tracked-session.ts";
@@ -35,11 +34,11 @@ export class RequestSession implements GateKeeper {
   readonly #sessions: Sessions;
   readonly #settings: RequestSettings;
   readonly #loaded: TrackedSession | undefined;
-  gate?: ResponseGate;
   #isMaterialised = false;
   #session: Request["session"] | undefined;
   #sessionID: string | undefined;
   #sessionStore: Request["sessionStore"] | undefined;
+  gate: ResponseGate | undefined;
 
   /** @param loaded the session that the cookie names, if it exists */
   constructor(arrival: Arrival, loaded: TrackedSession | undefined, { sessions, store, settings }: Shared) {
@@ -49,10 +48,22 @@ export class RequestSession implements GateKeeper {
     this.#sessions = sessions;
     this.#store = store;
     this.#settings = settings;
-    (this.#request as CarryingRequest)[ownKeeper] = this;
-    defineProperties(this.#request);
+    const request: CarryingRequest = this.#request;
+    // Of another session() whose session has ended.
+    this.gate = request[ownKeeper]?.gate;
+    request[ownKeeper] = this;
+    defineProperties(request);
     // While the request's path is still what the app's options are to see.
     if (!loaded && settings.dependsOnRequest) this.#materialise();
+  }
+
+  /** What `req.sessionStore` is. The types ask of `generate` that it takes less than Express' Request. */
+  get sessionStore(): Request["sessionStore"] {
+    return this.#sessionStore ?? (this.#store as unknown as Request["sessionStore"]);
+  }
+
+  set sessionStore(value) {
+    this.#sessionStore = value;
   }
 
   /** What `req.session` is. */
@@ -75,15 +86,6 @@ export class RequestSession implements GateKeeper {
   set sessionID(value) {
     this.#materialise();
     this.#sessionID = value;
-  }
-
-  /** What `req.sessionStore` is. The types ask of `generate` that it takes less than Express' Request. */
-  get sessionStore(): Request["sessionStore"] {
-    return this.#sessionStore ?? (this.#store as unknown as Request["sessionStore"]);
-  }
-
-  set sessionStore(value) {
-    this.#sessionStore = value;
   }
 
   beforeHeaders(): Promise<() => void> | undefined {
@@ -252,33 +254,44 @@ export class RequestSession implements GateKeeper {
 type CarryingRequest = Request & { [ownKeeper]?: RequestSession };
 
 /**
- * Gives a request its properties. S5: a session that no handler looks at is never parsed, and a new one not made.
+ * Gives a request what express-session does. S5: a session that no handler looks at is never parsed, and a new one not made.
  *
- * Requests of a framework have two of them from its prototype. `session` is each one's own: it may be deleted.
+ * Two of the properties it has from Node's prototype: each that a request has itself costs, as those of its response do
+ * (response-gate.ts). `session` may be deleted, so it is each request's own.
  */
-function defineProperties(request: Request): void {
-  const { session, ...others } = lazyProperties;
-  const prototype = frameworkPrototypeOf(request, IncomingMessage.prototype);
-  if (!prototype) Object.defineProperties(request, others);
-  else if (!preparedPrototypes.has(prototype)) {
-    Object.defineProperties(prototype, others);
-    preparedPrototypes.add(prototype);
-  }
+function defineProperties(request: CarryingRequest): void {
+  isShared ??= share();
+  if (!isShared || isShadowed(request)) Object.defineProperties(request, { sessionID, sessionStore });
   Object.defineProperty(request, "session", session);
 }
 
-const preparedPrototypes = new WeakSet();
+/** Whether Node's prototype has our accessors; `undefined`: nobody has tried. */
+let isShared: boolean | undefined;
 
-/** Accessors that all requests share. */
-const lazyProperties = {
-  session: lazily("session"),
-  sessionID: lazily("sessionID"),
-  sessionStore: lazily("sessionStore"),
-};
+function share(): boolean {
+  const prototype = IncomingMessage.prototype;
+  // Another copy of this package was first, or somebody forbids it.
+  if ("sessionID" in prototype || "sessionStore" in prototype || !Object.isExtensible(prototype)) return false;
+  Object.defineProperty(prototype, "sessionID", { ...sessionID, enumerable: false });
+  Object.defineProperty(prototype, "sessionStore", { ...sessionStore, enumerable: false });
+  return true;
+}
 
-type LazyProperty = "session" | "sessionID" | "sessionStore";
+/** Whether a request does not inherit from Node's, or somebody else's properties stand in front of those there. */
+function isShadowed(request: object): boolean {
+  let link: object | null = request;
+  for (; link !== null && link !== IncomingMessage.prototype; link = Object.getPrototypeOf(link) as object | null) {
+    if (Object.hasOwn(link, "sessionID") || Object.hasOwn(link, "sessionStore")) return true;
+  }
+  return link === null;
+}
 
-function lazily(property: LazyProperty): PropertyDescriptor & ThisType<CarryingRequest> {
+/** Accessors, the same for all: with some of its own V8 would make each request a dictionary. */
+const session = lazily("session");
+const sessionID = lazily("sessionID");
+const sessionStore = lazily("sessionStore");
+
+function lazily(property: "session" | "sessionID" | "sessionStore"): PropertyDescriptor & ThisType<CarryingRequest> {
   return {
     configurable: true,
     enumerable: true,
@@ -286,8 +299,8 @@ function lazily(property: LazyProperty): PropertyDescriptor & ThisType<CarryingR
       return this[ownKeeper]?.[property];
     },
     set(value: never) {
-      const carrier = this[ownKeeper];
-      if (carrier) carrier[property] = value;
+      const carried = this[ownKeeper];
+      if (carried) carried[property] = value;
       // A request that has none of ours: as if nothing stood on its prototype.
       else Object.defineProperty(this, property, { value, configurable: true, enumerable: true, writable: true });
     },

@@ -120,11 +120,11 @@ export class RequestStore extends EngineStore {
 
   /** A Session of ours knows its tracker itself: what is kept beside objects costs most when they are collected. */
   protected override knownOf(data: object): TrackedSession | undefined {
-    return RequestBoundSession.trackerOf(data) ?? super.knownOf(data);
+    return RequestBoundSession.trackerOf(data, this) ?? super.knownOf(data);
   }
 
   protected override track<T extends object>(session: T, tracker: TrackedSession): T {
-    return RequestBoundSession.track(session, tracker) ? session : super.track(session, tracker);
+    return RequestBoundSession.track(session, tracker, this) ? session : super.track(session, tracker);
   }
 
   override set(sid: string, session: SessionData, callback?: StoreCallback<void>): Promise<void> {
@@ -243,19 +243,20 @@ export function rotateSession(
 
 /** The Session that handlers see under session(): as express-session's, with promises for those who give no callback. */
 class RequestBoundSession extends constructors.Session {
-  #tracker: TrackedSession | undefined;
+  #tracked: { readonly tracker: TrackedSession; readonly by: RequestStore } | undefined;
 
   // Static: what is on a Session's prototype can't be the name of a field.
-  static trackerOf(session: object): TrackedSession | undefined {
-    return #tracker in session ? session.#tracker : undefined;
+  static trackerOf(session: object, store: RequestStore): TrackedSession | undefined {
+    return #tracked in session && session.#tracked?.by === store ? session.#tracked.tracker : undefined;
   }
 
-  /** @returns whether it is one of these */
-  static track(session: object, tracker: TrackedSession): boolean {
-    if (!(#tracker in session)) return false;
-    session.#tracker = tracker;
+  /** @returns whether it is one of these, and not another store's */
+  static track(session: object, tracker: TrackedSession, by: RequestStore): boolean {
+    if (!(#tracked in session) || (session.#tracked && session.#tracked.by !== by)) return false;
+    session.#tracked = { tracker, by };
     return true;
   }
+
   override save(): Promise<void>;
   override save(callback: Callback | undefined): this;
   override save(callback?: Callback): this | Promise<void> {

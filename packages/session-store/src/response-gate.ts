@@ -1,7 +1,6 @@
 import { EventEmitter } from "node:events";
 import { type OutgoingHttpHeaders, ServerResponse } from "node:http";
 import type { Readable } from "node:stream";
-import { frameworkPrototypeOf } from "./framework-prototype.ts";
 import { applyHead, hasSendableStatus, isStatus } from "./response-head.ts";
 import { holdSocket } from "./socket-hold.ts";
 
@@ -19,11 +18,11 @@ export interface GateKeeper {
   beforeEnd(): Promise<void> | undefined;
   /** Answers in the handler's place, before it returns, when `beforeHeaders` was rejected. */
   refuse(error: unknown): void;
-  /** Set by the gate, for the methods that all responses of a framework share. */
-  gate?: ResponseGate;
+  /** The gate of the request's response that the methods on Node's prototype ask. */
+  gate: ResponseGate | undefined;
 }
 
-/** Where a request keeps its response's keeper: the one property that it is given, since each costs. */
+/** Where a request has its response's keeper, which has the gate: each property costs, so there is none on the response. */
 export const ownKeeper = Symbol("Lockstep session");
 
 type Method = (...args: unknown[]) => unknown;
@@ -71,9 +70,10 @@ export class ResponseGate {
     this.#response = response as unknown as GatedResponse;
     this.#keeper = keeper;
     this.#headersBefore = response.getHeaders();
-    const shared = sharedMethodsOf(response);
-    this.#real = shared?.real ?? this.#methods;
-    if (shared) keeper.gate = this;
+    const isFound = !keeper.gate && (response as GatedByPrototype).req[ownKeeper] === keeper;
+    const real = isFound ? nodesMethodsOf(response) : undefined;
+    this.#real = real ?? this.#methods;
+    if (real) keeper.gate = this;
     else this.#methods = gatedMethods(() => this, this.#real);
   }
 
@@ -89,6 +89,11 @@ export class ResponseGate {
     response.flushHeaders = flushHeaders;
     response.write = write;
     response.end = end;
+  }
+
+  /** Whether it holds this response, or what this object was made from. */
+  holds(response: object): boolean {
+    return this.#response === response || Object.prototype.isPrototypeOf.call(this.#response, response);
   }
 
   /** One of the methods, as it is called by whoever answers. */
@@ -256,43 +261,45 @@ export class ResponseGate {
   }
 }
 
-interface Carried {
+/** A response whose gate is found by its request. */
+interface GatedByPrototype {
   readonly req: { readonly [ownKeeper]?: GateKeeper };
 }
 
-/** The methods on a framework's prototype, by that. */
-const sharedMethods = new WeakMap<object, Methods>();
+/** Node's methods: those that were there, and those that have stood in front of them since the first gate. */
+let nodesMethods: { readonly real: Methods; readonly gated: Methods } | undefined;
 
 /**
- * Lets a response of a framework find its gate by the methods on the framework's prototype. They are put there for the
- * first one.
+ * The real methods of a response that has none but Node's, where those ask for its gate.
  *
- * @returns the real methods; `undefined` where there is no such prototype, or somebody has wrapped the methods
+ * Four properties fewer on a response: Express gives it its app's prototype when it has its fields already, and V8 then makes
+ * a hidden class for each property that is added, for that response alone (`Map::IsDetached`).
+ *
+ * @returns `undefined` where somebody has wrapped them, for this response or for all
  */
-function sharedMethodsOf(response: ServerResponse): { readonly real: Methods } | undefined {
-  const prototype = frameworkPrototypeOf(response, ServerResponse.prototype);
-  if (!prototype) return undefined;
-  const gated = sharedMethods.get(prototype) ?? shareMethods(prototype);
+function nodesMethodsOf(response: ServerResponse): Methods | undefined {
+  nodesMethods ??= putInFront(ServerResponse.prototype as unknown as Methods);
+  const { real, gated } = nodesMethods;
   const { writeHead, flushHeaders, write, end } = response as unknown as Methods;
   const isBare = end === gated.end && write === gated.write && writeHead === gated.writeHead;
-  return isBare && flushHeaders === gated.flushHeaders ? { real: nodesMethods } : undefined;
+  return isBare && flushHeaders === gated.flushHeaders ? real : undefined;
 }
 
-/** Not what they are now: somebody may wrap Node's own later. */
-const nodesMethods = ServerResponse.prototype as unknown as Methods;
-
-function shareMethods(prototype: object): Methods {
-  const gated = gatedMethods(({ req }) => req[ownKeeper]?.gate, nodesMethods);
-  const isFree = Object.keys(gated).every((name) => !Object.hasOwn(prototype, name));
-  if (isFree) Object.assign(prototype, gated);
-  sharedMethods.set(prototype, gated);
-  return gated;
+function putInFront(prototype: Methods) {
+  const { writeHead, flushHeaders, write, end } = prototype;
+  const real = { writeHead, flushHeaders, write, end };
+  const gated = gatedMethods((response) => {
+    const keeper = (response as Partial<GatedByPrototype>).req?.[ownKeeper];
+    return keeper?.gate?.holds(response) ? keeper.gate : undefined;
+  }, real);
+  if (!Object.isFrozen(prototype)) Object.assign(prototype, gated);
+  return { real, gated };
 }
 
 /** Methods that ask a response's gate; without one, the real ones. */
-function gatedMethods(gateOf: (response: Carried) => ResponseGate | undefined, real: Methods): Methods {
+function gatedMethods(gateOf: (response: object) => ResponseGate | undefined, real: Methods): Methods {
   const gated = (name: MethodName) =>
-    function (this: Carried, ...args: unknown[]): unknown {
+    function (this: object, ...args: unknown[]): unknown {
       const gate = gateOf(this);
       return gate ? gate.called(name, args) : Reflect.apply(real[name], this, args);
     };

@@ -17,7 +17,11 @@ export class SaveQueue {
     return !this.#lines.has(key);
   }
 
-  /** Runs `save` when all earlier ones of `key` have settled; where there are none, before this returns. @throws {@link SessionStoreError} `UNAVAILABLE` when full */
+  /**
+   * Runs `save` when all earlier ones of `key` have settled; where there are none, before this returns.
+   *
+   * @throws {@link SessionStoreError} `UNAVAILABLE` when full
+   */
   async run<T>(key: string, save: () => Promise<T>): Promise<T> {
     if ((this.#lines.get(key)?.length ?? 0) >= maxWaiting) {
       throw new SessionStoreError(

@@ -43,25 +43,29 @@ export async function loadRecords(
   keys: readonly string[],
 ): Promise<(RecordReply | undefined)[]> {
   const load = (client: RedisClient) => runScript(client, scripts.load, keys, []);
-  const replies = (await commands.send("the load of a session", load)) as ([string, number | string] | 0 | null)[];
-  const isDoubtful = replies.some((reply) => reply && reply[0].includes("\uFFFD"));
-  const records = replies.map(recordOf);
-  if (!isDoubtful) return records;
-  return Promise.all(records.map(async (record, at) => record && unlessNoText(commands, keys[at] ?? "", record)));
+  return ((await commands.send("the load of sessions", load)) as unknown[]).map(recordOf);
 }
 
-function recordOf(reply: [string, number | string] | 0 | null): RecordReply | undefined {
+function recordOf(reply: unknown): RecordReply | undefined {
   if (reply === null) return undefined;
-  if (reply === 0) return unreadable;
-  const remainingMs = Number(reply[1]); // a client with ioredis' `stringNumbers` gives text
-  return { raw: reply[0], remainingMs: remainingMs < 0 ? undefined : remainingMs };
+  if (!Array.isArray(reply)) return unreadable;
+  const [raw, life] = reply as [string, number | string];
+  const remainingMs = Number(life); // a client with ioredis' `stringNumbers` gives text
+  return { raw, remainingMs: remainingMs < 0 ? undefined : remainingMs };
 }
 
 /** What is no UTF-8 has become U+FFFD, and would never compare as equal again. It may also stand there rightly. */
-async function unlessNoText(commands: CircuitBreaker, key: string, record: RecordReply): Promise<RecordReply> {
-  if (!record.raw.includes("\uFFFD")) return record;
+export function unlessNoText(
+  commands: CircuitBreaker,
+  key: string,
+  record: RecordReply | undefined,
+): RecordReply | undefined | Promise<RecordReply> {
+  return record?.raw.includes("\uFFFD") ? lookAgain(commands, key, record) : record;
+}
+
+async function lookAgain(commands: CircuitBreaker, key: string, record: RecordReply): Promise<RecordReply> {
   const look = (client: RedisClient) => client.getBuffer(key);
-  const bytes = await unlessNoString(commands.send("the load of a session", look));
+  const bytes = await unlessNoString(commands.send("a look at a session's bytes", look));
   return bytes instanceof Uint8Array && !isUtf8(bytes) ? unreadable : record;
 }
 

@@ -6,7 +6,7 @@ export const commandChannel = "lockstep:session:command";
 
 /** How long a command on Redis took. */
 export interface CommandTiming {
-  /** What it was for, such as `the load of a session`. There are few of them, and none names a session. */
+  /** What it was for, such as `the load of sessions`. There are few of them, and none names a session. */
   readonly command: string;
   /** `failed`: refused, not sent, or without an answer within its deadline. */
   readonly outcome: "answered" | "failed";

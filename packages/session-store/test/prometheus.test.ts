@@ -19,11 +19,11 @@ describe("how long commands take", () => {
     onTestFinished(() => void unsubscribe(commandChannel, hear));
     await sessions.load("the-secret-id");
     expect(told).toEqual([
-      { command: "the load of a session", outcome: "answered", durationMs: expect.any(Number) as number },
+      { command: "the load of sessions", outcome: "answered", durationMs: expect.any(Number) as number },
     ]);
     const broken = startEngine(intercept(client, () => Promise.reject(new Error("the line is cut"))));
     await failureOf(broken.sessions.load("the-secret-id"));
-    expect(told[1]).toMatchObject({ command: "the load of a session", outcome: "failed" });
+    expect(told[1]).toMatchObject({ command: "the load of sessions", outcome: "failed" });
     expect(JSON.stringify(told)).not.toContain("secret");
   });
 });
@@ -47,7 +47,7 @@ describe("metrics", () => {
     for (const [event, count] of Object.entries(expected)) {
       expect(scraped).toContain(`lockstep_session_events_total{event="${event}"} ${count}`);
     }
-    const labels = 'command="the load of a session",outcome="answered"';
+    const labels = 'command="the load of sessions",outcome="answered"';
     expect(scraped).toContain(`lockstep_session_command_seconds_count{${labels}}`);
     expect(await registry.metrics()).toBe(scraped);
     expect(scraped).not.toMatch(/secret/);

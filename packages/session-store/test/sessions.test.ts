@@ -465,7 +465,7 @@ describe("S10: Redis fails", () => {
     await allow("-get");
     const error = await failure(sessions.load("secret-id"));
     expect(error).toMatchObject({ code: "UNAVAILABLE" });
-    expect(error.message).toContain("Redis refused the load of a session");
+    expect(error.message).toContain("Redis refused the load of sessions");
     expect(error.message).not.toContain("secret-id");
     expect((await failure(sessions.commit(sessions.born("secret-id"), { cookie }))).code).toBe("UNAVAILABLE");
   });
