@@ -1,11 +1,11 @@
-import { IncomingMessage } from "node:http";
 import type { Request, Response } from "express";
 import type { CookieOptions, Session } from "express-session";
 import type { CommitOutcome } from "./committer.ts";
 import { type CookieAttributes, type Secrets, clearedCookie, isSecure, sessionCookie } from "./cookie.ts";
 import { SessionStoreError } from "./errors.ts";
 import { type RequestSettings, type RequestStore, SessionCookie, sessionOf } from "./request-store.ts";
-import { type GateKeeper, type ResponseGate, ownKeeper } from "./response-gate.ts";
+import { type SessionProperties, giveSession } from "./request-properties.ts";
+import type { GateKeeper, ResponseGate } from "./response-gate.ts";
 import type { Sessions } from "./sessions.ts";
 import type { TrackedSession } from "./tracked-session.ts";
 
@@ -27,7 +27,7 @@ export interface Arrival {
 }
 
 /** The session of one request: made when a handler first looks at it, committed before the response leaves (S4). */
-export class RequestSession implements GateKeeper {
+export class RequestSession implements GateKeeper, SessionProperties {
   readonly #arrival: Arrival;
   readonly #request: Request;
   readonly #store: RequestStore;
@@ -48,11 +48,7 @@ export class RequestSession implements GateKeeper {
     this.#sessions = sessions;
     this.#store = store;
     this.#settings = settings;
-    const request: CarryingRequest = this.#request;
-    // Of another session() whose session has ended.
-    this.gate = request[ownKeeper]?.gate;
-    request[ownKeeper] = this;
-    defineProperties(request);
+    this.gate = giveSession(this.#request, this)?.gate;
     // While the request's path is still what the app's options are to see.
     if (!loaded && settings.dependsOnRequest) this.#materialise();
   }
@@ -249,62 +245,6 @@ export class RequestSession implements GateKeeper {
     const shown = this.#loaded && this.#store.show(this.#request, this.#loaded);
     if (!shown) this.#store.generate(this.#request);
   }
-}
-
-type CarryingRequest = Request & { [ownKeeper]?: RequestSession };
-
-/**
- * Gives a request what express-session does. S5: a session that no handler looks at is never parsed, and a new one not made.
- *
- * Two of the properties it has from Node's prototype: each that a request has itself costs, as those of its response do
- * (response-gate.ts). `session` may be deleted, so it is each request's own.
- */
-function defineProperties(request: CarryingRequest): void {
-  isShared ??= share();
-  if (!isShared || isShadowed(request)) Object.defineProperties(request, { sessionID, sessionStore });
-  Object.defineProperty(request, "session", session);
-}
-
-/** Whether Node's prototype has our accessors; `undefined`: nobody has tried. */
-let isShared: boolean | undefined;
-
-function share(): boolean {
-  const prototype = IncomingMessage.prototype;
-  // Another copy of this package was first, or somebody forbids it.
-  if ("sessionID" in prototype || "sessionStore" in prototype || !Object.isExtensible(prototype)) return false;
-  Object.defineProperty(prototype, "sessionID", { ...sessionID, enumerable: false });
-  Object.defineProperty(prototype, "sessionStore", { ...sessionStore, enumerable: false });
-  return true;
-}
-
-/** Whether a request does not inherit from Node's, or somebody else's properties stand in front of those there. */
-function isShadowed(request: object): boolean {
-  let link: object | null = request;
-  for (; link !== null && link !== IncomingMessage.prototype; link = Object.getPrototypeOf(link) as object | null) {
-    if (Object.hasOwn(link, "sessionID") || Object.hasOwn(link, "sessionStore")) return true;
-  }
-  return link === null;
-}
-
-/** Accessors, the same for all: with some of its own V8 would make each request a dictionary. */
-const session = lazily("session");
-const sessionID = lazily("sessionID");
-const sessionStore = lazily("sessionStore");
-
-function lazily(property: "session" | "sessionID" | "sessionStore"): PropertyDescriptor & ThisType<CarryingRequest> {
-  return {
-    configurable: true,
-    enumerable: true,
-    get() {
-      return this[ownKeeper]?.[property];
-    },
-    set(value: never) {
-      const carried = this[ownKeeper];
-      if (carried) carried[property] = value;
-      // A request that has none of ours: as if nothing stood on its prototype.
-      else Object.defineProperty(this, property, { value, configurable: true, enumerable: true, writable: true });
-    },
-  };
 }
 
 const nothing = () => undefined;
