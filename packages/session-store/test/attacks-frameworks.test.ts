@@ -1,14 +1,10 @@
-import { spawn } from "node:child_process";
-import { mkdtempSync } from "node:fs";
 import { ServerResponse } from "node:http";
-import { type AddressInfo, connect, createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { connect as connectSocket } from "node:net";
 import express, { type Express, type Request, type Response } from "express";
 import express4 from "express4";
 import stockSession, { MemoryStore, type SessionData } from "express-session";
-import { Redis } from "ioredis";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { connect, startOwnCluster } from "../../redis-kit/test/harness/redis.ts";
 import { session } from "../src/index.ts";
 import { memoryRedis } from "../src/memory.ts";
 import { Browser, serve } from "./harness/app.ts";
@@ -259,26 +255,8 @@ describe("sessions that are loaded in one turn", () => {
   });
 
   it("are loaded from one node that has all slots of a Cluster, by a client that knows of none", async () => {
-    const port = await freePort();
-    const directory = mkdtempSync(join(tmpdir(), "zz-review-"));
-    const server = spawn(
-      "redis-server",
-      ["--port", String(port), "--cluster-enabled", "yes", "--save", "", "--dir", directory],
-      {
-        stdio: "ignore",
-      },
-    );
-    onTestFinished(() => void server.kill());
-    const single = new Redis({ port, protocol: 2, maxRetriesPerRequest: null });
-    single.on("error", () => undefined);
-    onTestFinished(() => single.disconnect());
-    await single.call("CLUSTER", "ADDSLOTSRANGE", "0", "16383");
-    await vi.waitFor(
-      async () => expect(String(await single.call("CLUSTER", "INFO"))).toContain("cluster_state:ok"),
-      8_000,
-    );
-    const { create, sessions, prefix } = startEngine(single);
-    expect(prefix).not.toContain("{");
+    const single = connect((await startOwnCluster()).port);
+    const { create, sessions } = startEngine(single);
     for (const id of ["a", "b", "c"]) await create(id, { n: 1 });
     for (const id of ["a", "b", "c"]) expect(await sessions.load(id)).toBeDefined();
     const found = await Promise.allSettled(["a", "b", "c"].map((id) => sessions.load(id)));
@@ -387,7 +365,7 @@ it("pipelined requests on one socket get each their own session and cookie", asy
   const [ann, bob] = [new Browser(base), new Browser(base)];
   const ids = [(await ann.get("/store")).text, (await bob.get("/store")).text];
   const { port } = new URL(base);
-  const socket = connect(Number(port), "127.0.0.1");
+  const socket = connectSocket(Number(port), "127.0.0.1");
   onTestFinished(() => void socket.destroy());
   let text = "";
   socket.on("data", (chunk: Buffer) => (text += chunk.toString()));
@@ -415,7 +393,7 @@ it("pipelined requests on one socket get each their own session and cookie", asy
 
 describe("sessions that are loaded in one turn, by a client", () => {
   it.each([
-    ["with a keyPrefix", { keyPrefix: "zz:" }],
+    ["with a keyPrefix", { keyPrefix: "own:" }],
     ["with auto-pipelining", { enableAutoPipelining: true }],
     ["that speaks RESP3", { protocol: 3 as const }],
     ["that connects late", { lazyConnect: true }],
@@ -479,14 +457,6 @@ describe("clean sessions beside one that holds U+FFFD", () => {
     expect(first).toBe("loaded");
   });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port > 55_000 ? port - 20_000 : port; // a Cluster's bus listens on port + 10,000
-}
 
 // The last: it leaves the prototypes to the copy.
 it("two copies of this package in one process have each their own sessions, on one Express", async () => {
