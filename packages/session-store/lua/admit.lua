@@ -50,7 +50,10 @@ if isDraft then
   addedAt = -math.abs(since and tonumber(since) or addedAt)
 end
 redis.call("ZADD", KEYS[1], addedAt, member)
--- A record has one row: what it was a draft of before has got another id or place meanwhile.
+-- A record has one row: what it was a draft of before has got another id or place meanwhile, or a user.
+if isDraft then
+  redis.call("ZREM", KEYS[1], ARGV[1])
+end
 for _, draft in ipairs(drafts) do
   if draft ~= member and string.sub(draft, 1, #ARGV[1] + 1) == ARGV[1] .. "{" then
     redis.call("ZREM", KEYS[1], draft)

@@ -2,7 +2,7 @@ import { CorruptRecord } from "./codec.ts";
 import type { Events, LifecycleEvent } from "./events.ts";
 import { holdsRecord, isForward, readForward } from "./forward.ts";
 import type { Keys } from "./keys.ts";
-import type { ResolvedOptions } from "./options.ts";
+import { type ResolvedOptions, tombstoneMs } from "./options.ts";
 import type { RecordHeads } from "./record-heads.ts";
 import type { Records } from "./records.ts";
 import type { RecordReply } from "./scripts.ts";
@@ -66,7 +66,10 @@ export class Destruction {
 
   /** How long from now the row of a record may be there before a sweep has looked at it, if nobody takes it away. */
   #rowLifeMs(seen: RecordReply | undefined, key: string): number {
-    const isIndexed = seen?.remainingMs !== undefined && this.#heads.ownerOf(seen.raw, key) != null;
+    if (seen?.remainingMs === undefined) return 0;
+    // Ended before: it is remembered for as long as it was.
+    if (seen.raw === "") return Math.max(0, seen.remainingMs - tombstoneMs(this.#options));
+    const isIndexed = holdsRecord(seen.raw) && this.#heads.ownerOf(seen.raw, key) != null;
     return isIndexed ? seen.remainingMs + this.#options.sweepMs : 0;
   }
 

@@ -70,6 +70,7 @@ function admit(server: MemoryServer, index: string, [row = "", max = "", origin 
   // No two alike, as by the script's finer clock.
   const now = Math.max(Date.now() * 1_000, 1 + Math.max(0, ...[...rows.values()].map(Math.abs)));
   server.setMember(index, member, isDraft ? -Math.abs(rows.get(found(rows, origin) ?? "") ?? now) : now);
+  if (isDraft) server.removeMember(index, row);
   for (const draft of drafts) {
     if (draft !== member && draft.startsWith(`${row}{`)) server.removeMember(index, draft);
   }

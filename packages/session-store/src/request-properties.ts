@@ -1,6 +1,5 @@
 import { IncomingMessage } from "node:http";
 import type { Request } from "express";
-import { type GateKeeper, ownKeeper } from "./response-gate.ts";
 
 /** What a request shows of its session, asked for when a handler looks (S5). */
 export interface SessionProperties {
@@ -9,25 +8,22 @@ export interface SessionProperties {
   sessionStore: Request["sessionStore"];
 }
 
-type Carried = GateKeeper & SessionProperties;
+/** Where a request has what it shows. */
+const own = Symbol("Lockstep session");
 
-type CarryingRequest = Request & { [ownKeeper]?: Carried };
+type CarryingRequest = Request & { [own]?: SessionProperties };
 
 /**
  * Gives a request the properties that express-session does.
  *
  * Two of them it has from Node's prototype: each that a request has itself costs, as those of its response do
  * (response-gate.ts). `session` may be deleted, so it is each request's own.
- *
- * @returns what it had before: of another session(), whose session has ended
  */
-export function giveSession(request: CarryingRequest, carried: Carried): Carried | undefined {
-  const before = request[ownKeeper];
-  request[ownKeeper] = carried;
+export function giveSession(request: CarryingRequest, shown: SessionProperties): void {
+  request[own] = shown;
   isShared ??= share();
   if (!isShared || isShadowed(request)) Object.defineProperties(request, { sessionID, sessionStore });
   Object.defineProperty(request, "session", session);
-  return before;
 }
 
 /** Whether Node's prototype has our accessors; `undefined`: nobody has tried. */
@@ -61,11 +57,11 @@ function lazily(property: keyof SessionProperties): PropertyDescriptor & ThisTyp
     configurable: true,
     enumerable: true,
     get() {
-      return this[ownKeeper]?.[property];
+      return this[own]?.[property];
     },
     set(value: never) {
-      const carried = this[ownKeeper];
-      if (carried) carried[property] = value;
+      const shown = this[own];
+      if (shown) shown[property] = value;
       // A request that has none of ours: as if nothing stood on its prototype.
       else Object.defineProperty(this, property, { value, configurable: true, enumerable: true, writable: true });
     },

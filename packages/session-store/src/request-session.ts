@@ -5,7 +5,7 @@ import { type CookieAttributes, type Secrets, clearedCookie, isSecure, sessionCo
 import { SessionStoreError } from "./errors.ts";
 import { type RequestSettings, type RequestStore, SessionCookie, sessionOf } from "./request-store.ts";
 import { type SessionProperties, giveSession } from "./request-properties.ts";
-import type { GateKeeper, ResponseGate } from "./response-gate.ts";
+import type { GateKeeper } from "./response-gate.ts";
 import type { Sessions } from "./sessions.ts";
 import type { TrackedSession } from "./tracked-session.ts";
 
@@ -38,7 +38,6 @@ export class RequestSession implements GateKeeper, SessionProperties {
   #session: Request["session"] | undefined;
   #sessionID: string | undefined;
   #sessionStore: Request["sessionStore"] | undefined;
-  gate: ResponseGate | undefined;
 
   /** @param loaded the session that the cookie names, if it exists */
   constructor(arrival: Arrival, loaded: TrackedSession | undefined, { sessions, store, settings }: Shared) {
@@ -48,7 +47,7 @@ export class RequestSession implements GateKeeper, SessionProperties {
     this.#sessions = sessions;
     this.#store = store;
     this.#settings = settings;
-    this.gate = giveSession(this.#request, this)?.gate;
+    giveSession(this.#request, this);
     // While the request's path is still what the app's options are to see.
     if (!loaded && settings.dependsOnRequest) this.#materialise();
   }

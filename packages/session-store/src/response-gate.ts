@@ -18,12 +18,7 @@ export interface GateKeeper {
   beforeEnd(): Promise<void> | undefined;
   /** Answers in the handler's place, before it returns, when `beforeHeaders` was rejected. */
   refuse(error: unknown): void;
-  /** The gate of the request's response that the methods on Node's prototype ask. */
-  gate: ResponseGate | undefined;
 }
-
-/** Where a request has its response's keeper, which has the gate: each property costs, so there is none on the response. */
-export const ownKeeper = Symbol("Lockstep session");
 
 type Method = (...args: unknown[]) => unknown;
 type MethodName = "writeHead" | "flushHeaders" | "write" | "end";
@@ -66,14 +61,13 @@ export class ResponseGate {
   #heldBytes = 0;
 
   /** Takes over the methods through which anything leaves. */
-  constructor(response: ServerResponse, keeper: GateKeeper) {
+  constructor(response: ServerResponse & Gated, keeper: GateKeeper) {
     this.#response = response as unknown as GatedResponse;
     this.#keeper = keeper;
     this.#headersBefore = response.getHeaders();
-    const isFound = !keeper.gate && (response as GatedByPrototype).req[ownKeeper] === keeper;
-    const real = isFound ? nodesMethodsOf(response) : undefined;
+    const real = nodesMethodsOf(response);
     this.#real = real ?? this.#methods;
-    if (real) keeper.gate = this;
+    if (real) response[ownGate] = this;
     else this.#methods = gatedMethods(() => this, this.#real);
   }
 
@@ -89,11 +83,6 @@ export class ResponseGate {
     response.flushHeaders = flushHeaders;
     response.write = write;
     response.end = end;
-  }
-
-  /** Whether it holds this response, or what this object was made from. */
-  holds(response: object): boolean {
-    return this.#response === response || Object.prototype.isPrototypeOf.call(this.#response, response);
   }
 
   /** One of the methods, as it is called by whoever answers. */
@@ -261,9 +250,11 @@ export class ResponseGate {
   }
 }
 
-/** A response whose gate is found by its request. */
-interface GatedByPrototype {
-  readonly req: { readonly [ownKeeper]?: GateKeeper };
+/** Where a response has the gate that the methods on Node's prototype ask. */
+const ownGate = Symbol("Lockstep gate");
+
+interface Gated {
+  [ownGate]?: ResponseGate;
 }
 
 /** Node's methods: those that were there, and those that have stood in front of them since the first gate. */
@@ -272,34 +263,35 @@ let nodesMethods: { readonly real: Methods; readonly gated: Methods } | undefine
 /**
  * The real methods of a response that has none but Node's, where those ask for its gate.
  *
- * Four properties fewer on a response: Express gives it its app's prototype when it has its fields already, and V8 then makes
+ * Three properties fewer on a response: Express gives it its app's prototype when it has its fields already, and V8 then makes
  * a hidden class for each property that is added, for that response alone (`Map::IsDetached`).
  *
- * @returns `undefined` where somebody has wrapped them, for this response or for all
+ * @returns `undefined` where somebody has wrapped them, for this response or for all, or where it has a gate already
  */
-function nodesMethodsOf(response: ServerResponse): Methods | undefined {
+function nodesMethodsOf(response: ServerResponse & Gated): Methods | undefined {
   nodesMethods ??= putInFront(ServerResponse.prototype as unknown as Methods);
   const { real, gated } = nodesMethods;
   const { writeHead, flushHeaders, write, end } = response as unknown as Methods;
   const isBare = end === gated.end && write === gated.write && writeHead === gated.writeHead;
-  return isBare && flushHeaders === gated.flushHeaders ? real : undefined;
+  return isBare && flushHeaders === gated.flushHeaders && !response[ownGate] ? real : undefined;
 }
 
 function putInFront(prototype: Methods) {
   const { writeHead, flushHeaders, write, end } = prototype;
   const real = { writeHead, flushHeaders, write, end };
-  const gated = gatedMethods((response) => {
-    const keeper = (response as Partial<GatedByPrototype>).req?.[ownKeeper];
-    return keeper?.gate?.holds(response) ? keeper.gate : undefined;
-  }, real);
-  if (!Object.isFrozen(prototype)) Object.assign(prototype, gated);
+  const gated = gatedMethods((response) => response[ownGate], real);
+  // Node's old name for it.
+  const writeHeader = function (this: Methods, ...args: unknown[]): unknown {
+    return this.writeHead(...args);
+  };
+  if (!Object.isFrozen(prototype)) Object.assign(prototype, gated, { writeHeader });
   return { real, gated };
 }
 
 /** Methods that ask a response's gate; without one, the real ones. */
-function gatedMethods(gateOf: (response: object) => ResponseGate | undefined, real: Methods): Methods {
+function gatedMethods(gateOf: (response: Gated) => ResponseGate | undefined, real: Methods): Methods {
   const gated = (name: MethodName) =>
-    function (this: object, ...args: unknown[]): unknown {
+    function (this: Gated, ...args: unknown[]): unknown {
       const gate = gateOf(this);
       return gate ? gate.called(name, args) : Reflect.apply(real[name], this, args);
     };

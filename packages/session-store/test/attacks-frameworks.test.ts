@@ -1,4 +1,4 @@
-import { ServerResponse } from "node:http";
+import { IncomingMessage, ServerResponse } from "node:http";
 import { connect as connectSocket } from "node:net";
 import express, { type Express, type Request, type Response } from "express";
 import express4 from "express4";
@@ -455,6 +455,56 @@ describe("clean sessions beside one that holds U+FFFD", () => {
     release();
     await b;
     expect(first).toBe("loaded");
+  });
+});
+
+describe("S4: no answer leaves before its session is stored, though it is sent", () => {
+  /** An app whose /put changes its session and answers by `answer`. */
+  async function started(answer: (request: Request, response: Response) => void) {
+    const app = express();
+    app.use(session({ client, prefix: uniquePrefix(), secret: "s" }));
+    app.get("/put", (request, response) => {
+      Object.assign(request.session, { n: 1 });
+      answer(request, response);
+    });
+    app.get("/tell", (request, response) => void response.json((request.session as { n?: number }).n ?? null));
+    return new Browser(await serve(app));
+  }
+
+  it("by another app that is given a Proxy of the request", async () => {
+    const other = express().use((_request, response) => void response.json("done"));
+    const browser = await started((request, response) => void other(new Proxy(request, {}), response));
+    const answer = await browser.get("/put");
+    expect(answer.status, answer.text).toBe(200);
+    expect(answer.cookies).toHaveLength(1);
+    expect(await browser.json("/tell")).toBe(1);
+  });
+
+  it("by another app that is given a request of its own", async () => {
+    const other = express().use((_request, response) => void response.json("done"));
+    const browser = await started((request, response) => {
+      const own = Object.assign(new IncomingMessage(request.socket), {
+        method: "GET",
+        url: "/",
+        headers: request.headers,
+      });
+      other(own as Request, response);
+    });
+    const answer = await browser.get("/put");
+    expect(answer.status, answer.text).toBe(200);
+    expect(answer.cookies).toHaveLength(1);
+    expect(await browser.json("/tell")).toBe(1);
+  });
+
+  it("by writeHeader, Node's other name for writeHead", async () => {
+    const browser = await started((_request, response) => {
+      (response as unknown as { writeHeader: (status: number) => void }).writeHeader(200);
+      response.end("done");
+    });
+    const answer = await browser.get("/put");
+    expect(answer.status, answer.text).toBe(200);
+    expect(answer.cookies).toHaveLength(1);
+    expect(await browser.json("/tell")).toBe(1);
   });
 });
 

@@ -328,3 +328,21 @@ describe.each([
     await fc.assert(property, { numRuns: 40, endOnFailure: true });
   });
 });
+
+describe("S3: what a destroyed session leaves", () => {
+  it("does not live longer for every time that it is destroyed again", async () => {
+    const { create, prefix, sessions } = start();
+    await create("k", { user: "ann" });
+    const key = `${prefix}h:${sessions.handleOf("k")}`;
+    await sessions.destroy("k");
+    const lifeMs = await client.pttl(key);
+    for (let count = 0; count < 5; count += 1) await sessions.destroy("k");
+    expect(await client.pttl(key)).toBeLessThanOrEqual(lifeMs);
+  });
+
+  it("nor where there never was one", async () => {
+    const { prefix, sessions } = start();
+    for (let count = 0; count < 10; count += 1) await sessions.destroy("nobody's");
+    expect(await client.pttl(`${prefix}h:${sessions.handleOf("nobody's")}`)).toBeLessThanOrEqual(64_000);
+  });
+});

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { beforeAll, describe, expect, it } from "vitest";
-import { age, atCommand, loadScripts, lost, makeDue, rowsOf, starter } from "./harness/attacks.ts";
+import { age, at, atCommand, loadScripts, lost, makeDue, rowsOf, starter } from "./harness/attacks.ts";
 import { intercept, testClient } from "./harness/redis.ts";
 
 // What independent reviewers tried against rotation and the index, once the first findings were mended.
@@ -239,5 +239,61 @@ describe("S7, S8: a session that is being given a new id is one session of its u
     const { prefix, sessions } = await rotate(nth, graceMs, rotateToo, { maxPerUser });
     expect((await sessions.load("old"))?.id).toBe((await sessions.load("new"))?.id);
     expect(await rowsOf(client, prefix)).toHaveLength(2);
+  });
+});
+
+describe("S7, S8: a sign-in by a rotation, which another request's sign-in of the same session comes before,", () => {
+  /** The anonymous session `old` becomes ann's by a rotation; another request makes it ann's as it is. */
+  async function race<T>(
+    options: Parameters<typeof start>[0],
+    meanwhile: (one: ReturnType<typeof start>) => Promise<T>,
+  ) {
+    const one = start(options);
+    await one.create("old", {});
+    const { tracked, fields } = await one.load("old");
+    let commits = 0;
+    let seen: Promise<T> | undefined;
+    const racing = at(
+      client,
+      "commit",
+      () => true,
+      async (send) => {
+        commits += 1;
+        // 1: the draft; 2: the swap, which finds another record; 3: the draft again; 4: the swap.
+        if (commits === 2) await one.change("old", { user: "ann" });
+        if (commits === 4) await (seen = meanwhile(one)).catch(() => undefined);
+        return send();
+      },
+    );
+    const two = starter(racing)({ ...options, prefix: one.prefix });
+    await two.sessions.rotate(tracked, { ...fields, user: "ann" }, { newId: "new", graceMs });
+    if (!seen) throw new Error("nothing came in between");
+    return { ...one, seen: await seen };
+  }
+
+  it("is listed once", async () => {
+    const { seen } = await race({}, ({ sessions }) => sessions.listForUser("ann"));
+    expect(seen).toHaveLength(1);
+  });
+
+  it("counts once", async () => {
+    const maxPerUser = { sessions: 2, beyond: "reject" } as const;
+    const { seen } = await race({ maxPerUser }, ({ create }) => create("phone", { user: "ann" }));
+    expect(seen).toBe("stored");
+  });
+
+  it("is not ended by a sign-in within the limit", async () => {
+    const maxPerUser = { sessions: 2, beyond: "oldest" } as const;
+    const { sessions, seen } = await race({ maxPerUser }, ({ create }) => create("phone", { user: "ann" }));
+    expect(seen).toBe("stored");
+    expect((await sessions.load("old")) ?? (await sessions.load("new"))).toBeDefined();
+  });
+
+  it("leaves no row that nobody ever removes", async () => {
+    const { prefix } = await race({}, ({ sessions }) => sessions.destroy("old"));
+    await age(client, prefix);
+    await makeDue(client, prefix);
+    start({ prefix, sweepMs: 10 });
+    await expect.poll(() => rowsOf(client, prefix)).toEqual([]);
   });
 });
