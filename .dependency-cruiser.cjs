@@ -43,7 +43,7 @@ module.exports = {
       severity: "error",
       from: {
         path: inSessionStore(
-          "sessions|attempts|committer|destruction|encoder|mover|rebase|record-heads|records|rotation|save-queue|sweep|tracked-session|user-index|user-limit|user-sessions",
+          "sessions|attempts|committer|destruction|encoder|mover|rebase|record-heads|record-loads|records|rotation|save-queue|sweep|tracked-session|user-index|user-limit|user-rows|user-sessions",
         ),
       },
       to: {

@@ -102,8 +102,8 @@ const mutants: readonly Mutant[] = [
     mutation: {
       name: "single-listing",
       file: "src/user-sessions.ts",
-      cut: '(await this.#takeAway(row, standing)).isGone) return "nothing";',
-      instead: '(await this.#takeAway(row, standing)).isGone) return "left";',
+      cut: '(await this.#rows.takeAway(row, standing)).isGone) return "nothing";',
+      instead: '(await this.#rows.takeAway(row, standing)).isGone) return "left";',
     },
   },
   {

@@ -1,6 +1,15 @@
-import { EventEmitter } from "node:events";
-import { type OutgoingHttpHeaders, ServerResponse } from "node:http";
+import type { OutgoingHttpHeaders, ServerResponse } from "node:http";
 import type { Readable } from "node:stream";
+import { holdDrain } from "./drain-hold.ts";
+import {
+  type Gate,
+  type Method,
+  type MethodName,
+  type Methods,
+  gateMethods,
+  methodsOf,
+  setMethods,
+} from "./gated-methods.ts";
 import { applyHead, hasSendableStatus, isStatus } from "./response-head.ts";
 import { holdSocket } from "./socket-hold.ts";
 
@@ -19,11 +28,6 @@ export interface GateKeeper {
   /** Answers in the handler's place, before it returns, when `beforeHeaders` was rejected. */
   refuse(error: unknown): void;
 }
-
-type Method = (...args: unknown[]) => unknown;
-type MethodName = "writeHead" | "flushHeaders" | "write" | "end";
-type Methods = Record<MethodName, Method>;
-type Listener = (this: unknown) => void;
 
 /** The fields of Node's ServerResponse that say what has been sent. express-session and compression read them too. */
 interface SentState {
@@ -49,7 +53,7 @@ type State = "open" | "held" | "passed" | "ending" | "refused";
  * `setHeader` throws, a second `writeHead` throws, a write after the end is an error. Node decides all of these by the
  * fields `_header` and `finished`, so these are set, and set back when the calls are played to the real methods.
  */
-export class ResponseGate {
+export class ResponseGate implements Gate {
   readonly #response: GatedResponse;
   readonly #keeper: GateKeeper;
   /** What was there before: Node's methods, or those of whoever wrapped them first (compression, say). */
@@ -61,28 +65,11 @@ export class ResponseGate {
   #heldBytes = 0;
 
   /** Takes over the methods through which anything leaves. */
-  constructor(response: ServerResponse & Gated, keeper: GateKeeper) {
+  constructor(response: ServerResponse, keeper: GateKeeper) {
     this.#response = response as unknown as GatedResponse;
     this.#keeper = keeper;
     this.#headersBefore = response.getHeaders();
-    const real = nodesMethodsOf(response);
-    this.#real = real ?? this.#methods;
-    if (real) response[ownGate] = this;
-    else this.#methods = gatedMethods(() => this, this.#real);
-  }
-
-  /** The methods that the response has now. */
-  get #methods(): Methods {
-    const { writeHead, flushHeaders, write, end } = this.#response as unknown as Methods;
-    return { writeHead, flushHeaders, write, end };
-  }
-
-  set #methods({ writeHead, flushHeaders, write, end }) {
-    const response = this.#response as unknown as Methods;
-    response.writeHead = writeHead;
-    response.flushHeaders = flushHeaders;
-    response.write = write;
-    response.end = end;
+    this.#real = gateMethods(response, this);
   }
 
   /** One of the methods, as it is called by whoever answers. */
@@ -192,17 +179,17 @@ export class ResponseGate {
     Object.assign(response, { statusCode: 500, statusMessage: "" });
     // Not `finished`: compression ends later, when it has compressed.
     const answer = { hasEnded: false };
-    const gated = this.#methods;
+    const gated = methodsOf(response);
     const { writeHead, flushHeaders, write } = this.#real;
     const end: Method = (...args) => {
       answer.hasEnded = true;
       return this.#call("end", args);
     };
-    this.#methods = { writeHead, flushHeaders, write, end };
+    setMethods(response, { writeHead, flushHeaders, write, end });
     try {
       this.#keeper.refuse(error);
     } finally {
-      this.#methods = gated;
+      setMethods(response, gated);
       this.#state = "refused";
       if (!answer.hasEnded) response.destroy(asError(error));
       for (const { name, args } of held) this.#drop(name, args);
@@ -248,82 +235,6 @@ export class ResponseGate {
   #call(name: MethodName, args: unknown[]): unknown {
     return this.#real[name].apply(this.#response, args);
   }
-}
-
-/** Where a response has the gate that the methods on Node's prototype ask. */
-const ownGate = Symbol("Lockstep gate");
-
-interface Gated {
-  [ownGate]?: ResponseGate;
-}
-
-/** Node's methods: those that were there, and those that have stood in front of them since the first gate. */
-let nodesMethods: { readonly real: Methods; readonly gated: Methods } | undefined;
-
-/**
- * The real methods of a response that has none but Node's, where those ask for its gate.
- *
- * Three properties fewer on a response: Express gives it its app's prototype when it has its fields already, and V8 then makes
- * a hidden class for each property that is added, for that response alone (`Map::IsDetached`).
- *
- * @returns `undefined` where somebody has wrapped them, for this response or for all, or where it has a gate already
- */
-function nodesMethodsOf(response: ServerResponse & Gated): Methods | undefined {
-  nodesMethods ??= putInFront(ServerResponse.prototype as unknown as Methods);
-  const { real, gated } = nodesMethods;
-  const { writeHead, flushHeaders, write, end } = response as unknown as Methods;
-  const isBare = end === gated.end && write === gated.write && writeHead === gated.writeHead;
-  return isBare && flushHeaders === gated.flushHeaders && !response[ownGate] ? real : undefined;
-}
-
-function putInFront(prototype: Methods) {
-  const { writeHead, flushHeaders, write, end } = prototype;
-  const real = { writeHead, flushHeaders, write, end };
-  const gated = gatedMethods((response) => response[ownGate], real);
-  // Node's old name for it.
-  const writeHeader = function (this: Methods, ...args: unknown[]): unknown {
-    return this.writeHead(...args);
-  };
-  if (!Object.isFrozen(prototype)) Object.assign(prototype, gated, { writeHeader });
-  return { real, gated };
-}
-
-/** Methods that ask a response's gate; without one, the real ones. */
-function gatedMethods(gateOf: (response: Gated) => ResponseGate | undefined, real: Methods): Methods {
-  const gated = (name: MethodName) =>
-    function (this: Gated, ...args: unknown[]): unknown {
-      const gate = gateOf(this);
-      return gate ? gate.called(name, args) : Reflect.apply(real[name], this, args);
-    };
-  return {
-    writeHead: gated("writeHead"),
-    flushHeaders: gated("flushHeaders"),
-    write: gated("write"),
-    end: gated("end"),
-  };
-}
-
-/**
- * Keeps the listeners for "drain" that are added while a response is held. A wrapper below (compression) may pass them on
- * to a stream of its own that was never full, and so would never call them.
- *
- * @returns ends that, and calls them if what was held has drained
- */
-function holdDrain(response: GatedResponse): (isDrained: boolean) => void {
-  const { on } = response;
-  const kept: Listener[] = [];
-  const value = (event: string, listener: Listener) => {
-    if (event !== "drain") return on.call(response, event, listener);
-    kept.push(listener);
-    return EventEmitter.prototype.on.call(response, event, listener);
-  };
-  response.on = value as typeof on;
-  return (isDrained) => {
-    response.on = on;
-    if (isDrained) response.emit("drain");
-    const waiting = kept.filter((listener) => response.rawListeners("drain").includes(listener));
-    for (const listener of waiting) response.removeListener("drain", listener).on("drain", listener);
-  };
 }
 
 /** The keeper's answer. If it throws, that is a refusal too: the handler that sends is not to blame, and could not help. */

@@ -3,13 +3,15 @@ import type { Destruction, Why } from "./destruction.ts";
 import type { Encoder } from "./encoder.ts";
 import { SessionStoreError } from "./errors.ts";
 import type { Events, LifecycleEvent } from "./events.ts";
-import { hasPassed, lastSeenAt } from "./expiry.ts";
-import { holdsRecord, isForward, isReplaced, readForward } from "./forward.ts";
+import { lastSeenAt } from "./expiry.ts";
+import { isForward, readForward } from "./forward.ts";
 import { type Keys, handleOf } from "./keys.ts";
 import type { RecordHeads } from "./record-heads.ts";
 import type { Records } from "./records.ts";
 import type { RecordReply } from "./scripts.ts";
+import { SessionNames } from "./session-names.ts";
 import type { Row, UserIndex } from "./user-index.ts";
+import { type Judged, UserRows, inBatches } from "./user-rows.ts";
 
 /** One of a user's sessions, as the user may see it. */
 export interface UserSession {
@@ -38,26 +40,6 @@ export interface DestroyForUserOptions {
   readonly by?: string | undefined;
 }
 
-/** A row of the index beside its record. */
-interface Judged {
-  readonly row: Row;
-  /** What stands under its key. */
-  readonly reply: RecordReply | undefined;
-  /**
-   * - `lives`: it is this user's;
-   * - `over`: it is past its absolute limit, or what stands there says that it never comes back;
-   * - `absent`: nothing stands there: it has expired, or is about to be stored;
-   * - `another's`, `nobody's`: it has become so, or is about to become this user's;
-   * - `unreadable`: here; another server may have the key to it.
-   */
-  readonly standing: "lives" | "over" | "absent" | "another's" | "nobody's" | "unreadable";
-  /** When the absolute limit ends it, ms on the wall clock. */
-  readonly endsAt?: number | undefined;
-}
-
-/** How many records are looked at at a time. */
-const batchSize = 100;
-
 /** How often a user's sessions are listed again to end those that came meanwhile. */
 const maxPasses = 10;
 
@@ -71,6 +53,7 @@ export class UserSessions {
   readonly #events: Events;
   readonly #destruction: Destruction;
   readonly #encoder: Encoder;
+  readonly #rows: UserRows;
 
   constructor(parts: {
     keys: Keys;
@@ -90,6 +73,7 @@ export class UserSessions {
     this.#events = parts.events;
     this.#destruction = parts.destruction;
     this.#encoder = parts.encoder;
+    this.#rows = new UserRows(parts);
   }
 
   /** The living, the oldest first. */
@@ -143,22 +127,22 @@ export class UserSessions {
 
   /** How many sessions of a user live, or are about to; what else is in the index is taken away. */
   async count(user: string): Promise<number> {
-    const counted = await inBatches(await this.#sessionsOf(user), async ({ row, standing }) => {
-      return standing === "lives" || !(await this.#takeAway(row, standing)).isGone;
+    const counted = await inBatches(await this.#rows.sessionsOf(user), async ({ row, standing }) => {
+      return standing === "lives" || !(await this.#rows.takeAway(row, standing)).isGone;
     });
     return counted.filter(Boolean).length;
   }
 
   /** What the sweep does with a row that is due: its session was used since, or it has ended. */
   async lookAt(row: Row): Promise<void> {
-    const { standing, reply, endsAt } = await this.#judge(row);
+    const { standing, reply, endsAt } = await this.#rows.judge(row);
     if (standing === "lives") {
       const end = Math.min(Date.now() + (reply?.remainingMs ?? Infinity), endsAt ?? Infinity);
       if (end === Infinity) await this.#index.settle(row);
       else await this.#index.expect(row, end);
       return;
     }
-    const { isGone, isMine } = await this.#takeAway(row, standing);
+    const { isGone, isMine } = await this.#rows.takeAway(row, standing);
     if (!isGone) await this.#index.expect(row, Date.now() + this.#index.settledMs);
     // Of several sweeps the one that takes the row away tells; of a session that was destroyed or rotated others have told.
     const isPastLimit = standing === "over" && endsAt !== undefined;
@@ -174,8 +158,8 @@ export class UserSessions {
    * this; `nothing`: none has ended by this, but it may have gone on under a row that was added since the rows were listed
    */
   async #end(row: Row, why: Why): Promise<"ended" | "nothing" | "left"> {
-    const { standing, reply } = await this.#judge(row);
-    if (standing !== "lives" && (await this.#takeAway(row, standing)).isGone) return "nothing";
+    const { standing, reply } = await this.#rows.judge(row);
+    if (standing !== "lives" && (await this.#rows.takeAway(row, standing)).isGone) return "nothing";
     // The row is young. A sign-in under way that takes another's session over finds it changed, and adds its row anew.
     if (standing === "another's" && reply) return (await this.#renew(row.key, reply)) ? "left" : "nothing";
     const hasEnded = await this.#destruction.end(row.key, why);
@@ -194,50 +178,8 @@ export class UserSessions {
     return reply.outcome === "stored";
   }
 
-  /** Takes a row away whose session is not this user's, unless it may become so. */
-  async #takeAway(row: Row, standing: Judged["standing"]): Promise<{ isGone: boolean; isMine: boolean }> {
-    if (standing === "unreadable") return { isGone: false, isMine: false };
-    if (standing === "over") return { isGone: true, isMine: await this.#index.remove(row) };
-    return this.#index.trim(row);
-  }
-
   async #living(user: string): Promise<Judged[]> {
-    return (await this.#sessionsOf(user)).filter(({ standing }) => standing === "lives");
-  }
-
-  /** The rows of a user, judged: one for each session, though it has two while it is given a new id (S7). */
-  async #sessionsOf(user: string): Promise<Judged[]> {
-    const known = new Set<string>();
-    for (let look = 1; ; look += 1) {
-      const rows = await this.#index.rows(user);
-      const [drafts, others] = [rows.filter(isDraft), rows.filter((row) => !isDraft(row))];
-      const judged = await inBatches(others, (row) => this.#judge(row));
-      const origins = new Set(drafts.map(({ origin }) => origin));
-      const replaced = judged.filter(({ reply }) => reply !== undefined && isReplaced(reply.raw));
-      // What has got a new id since the rows were listed has a row that they lack. Once listed again, what lacks one has none.
-      const lost = replaced.map(({ row }) => row.key).filter((key) => !origins.has(key) && !known.has(key));
-      if (lost.length > 0 && look < maxPasses) {
-        for (const key of lost) known.add(key);
-        continue;
-      }
-      // Drafts last, in turn: one whose session was found to have got its id has its record by now.
-      for (const row of drafts) judged.push(await this.#judge(row));
-      return oneEach(judged);
-    }
-  }
-
-  /** What a row says, judged by the record: it may have gone since, or be somebody else's. */
-  async #judge(row: Row): Promise<Judged> {
-    const reply = await this.#records.peek(row.key);
-    if (!reply) return { row, reply, standing: "absent" };
-    const { raw } = reply;
-    if (!holdsRecord(raw)) return { row, reply, standing: "over" };
-    if (isForward(raw)) return { row, reply, standing: "lives" }; // it is moving
-    const owner = this.#heads.ownerOf(raw, row.key);
-    if (owner === "unreadable") return { row, reply, standing: owner };
-    if (owner !== row.user) return { row, reply, standing: owner == null ? "nobody's" : "another's" };
-    const endsAt = this.#heads.unlessCorrupt(() => this.#heads.endOf(this.#records.open(raw, row.key)));
-    return { row, reply, endsAt, standing: hasPassed(endsAt) ? "over" : "lives" };
+    return (await this.#rows.sessionsOf(user)).filter(({ standing }) => standing === "lives");
   }
 
   #describe({ row: { key }, reply, endsAt }: Judged): UserSession[] {
@@ -293,61 +235,4 @@ export class UserSessions {
       origin === undefined ? [] : [[this.#keys.handleOf(key), this.#keys.handleOf(origin)]],
     );
   }
-}
-
-/** The handles of one session, which has several while it is given new ids. */
-class SessionNames {
-  readonly #handles: Set<string>;
-
-  constructor(handles: readonly string[]) {
-    this.#handles = new Set(handles);
-  }
-
-  has(handle: string): boolean {
-    return this.#handles.has(handle);
-  }
-
-  add(handle: string): void {
-    this.#handles.add(handle);
-  }
-
-  /** Learns the handles that stand for the same session as one that it has. */
-  join(pairs: readonly (readonly [string, string])[]): void {
-    for (let before = -1; before < this.#handles.size;) {
-      before = this.#handles.size;
-      for (const pair of pairs) {
-        if (pair.some((handle) => this.#handles.has(handle))) for (const handle of pair) this.#handles.add(handle);
-      }
-    }
-  }
-}
-
-/** Of rows that are one session the one that is it, at the place of its old one; where all are dead, all. */
-function oneEach(judged: readonly Judged[]): Judged[] {
-  const rows = new Map(judged.map((found) => [found.row.key, found]));
-  const places = new Map(judged.map(({ row }, place) => [row.key, place]));
-  const hasGone = (key: string) => isDead(rows.get(key)?.standing ?? "over");
-  const standing = judged.filter(({ row: { origin } }) => origin === undefined || hasGone(origin));
-  const followed = new Set(standing.filter(({ standing }) => !isDead(standing)).map(({ row }) => row.origin));
-  // A draft whose session has no row any more comes first: it is older than any that came meanwhile.
-  const place = ({ row: { key, origin = key } }: Judged) => places.get(origin) ?? -1;
-  return standing
-    .filter((found) => !(isDead(found.standing) && followed.has(found.row.key)))
-    .sort((one, two) => place(one) - place(two));
-}
-
-function isDead(standing: Judged["standing"]): boolean {
-  return standing === "over" || standing === "absent";
-}
-
-function isDraft({ origin }: Row): boolean {
-  return origin !== undefined;
-}
-
-async function inBatches<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = [];
-  for (let at = 0; at < items.length; at += batchSize) {
-    results.push(...(await Promise.all(items.slice(at, at + batchSize).map(work))));
-  }
-  return results;
 }
