@@ -1,6 +1,7 @@
 // A Docker engine of our own: its data, socket and mounts are apart from any other, and its end leaves the machine as it was.
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { BlockList } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findCommand, startProcess } from "../local/processes.mjs";
@@ -53,6 +54,28 @@ export async function startEngine({ data }) {
     forget();
     throw error;
   }
+}
+
+/**
+ * The engine looks for a free subnet only where it may choose one itself: it would make a second bridge for a subnet
+ * that has one, say of a run that was killed, and its containers could then not be reached.
+ *
+ * @returns {string} the first three numbers of the addresses of a subnet that this machine has no route to
+ * @throws {Error} if each of those looked at is taken
+ */
+export function freeSubnet() {
+  /** @type {{ dst: string }[]} */
+  const routes = JSON.parse(run("ip", ["-json", "-4", "route"]));
+  const taken = new BlockList();
+  const networks = routes.filter(({ dst }) => dst !== "default").map(({ dst }) => dst.split("/"));
+  for (const [address = "", bits = 32] of networks) taken.addSubnet(address, Number(bits));
+  for (let third = 7; third < 256; third += 1) {
+    const subnet = new BlockList();
+    subnet.addSubnet(`10.83.${third}.0`, 24);
+    const overlaps = taken.check(`10.83.${third}.0`) || networks.some(([address = ""]) => subnet.check(address));
+    if (!overlaps) return `10.83.${third}`;
+  }
+  throw new Error("This machine has a route to every subnet from 10.83.7.0/24 on: the test needs one of its own.");
 }
 
 /** @param {{ data: string, sockets: string }} folders */

@@ -9,7 +9,7 @@ import { prepareForContainers } from "../local/prerequisites.mjs";
 import { freePort, runCommand } from "../local/processes.mjs";
 import { messageOf, step } from "../local/progress.mjs";
 import { provideBaseImages } from "./base-images.mjs";
-import { startEngine } from "./engine.mjs";
+import { freeSubnet, startEngine } from "./engine.mjs";
 
 const repository = fileURLToPath(new URL("../../", import.meta.url));
 const secondTryMs = 2_000;
@@ -31,7 +31,12 @@ async function main() {
   const engine = await step("engine", () => startEngine({ data }), say("dockerd"));
   try {
     /** @type {Record<string, string>} */
-    const env = { ...engine.env, ...(await publishedPorts()), COMPOSE_PROJECT_NAME: "lockstep-test" };
+    const env = {
+      ...engine.env,
+      ...(await publishedPorts()),
+      LOCKSTEP_SUBNET: freeSubnet(),
+      COMPOSE_PROJECT_NAME: "lockstep-test",
+    };
     const cache = join(repository, ".lockstep/cache");
     await step("base images", () => provideBaseImages({ env, cache, within }), String);
     await step("build", () => compose(env, 10, "build"), say("lockstep-web"));
