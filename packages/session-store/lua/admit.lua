@@ -2,15 +2,16 @@
 --
 -- S8: the index is a superset of the living, so this comes before the record is stored. A row that is there already is made
 -- young again: whoever finds that its record is not this user's must not take it away now.
--- S7: a session that is being given a new id has two rows, its own and that of its draft. They count as one: a draft's only
--- where the other has gone. And they are of one age, or a sign-in that ends the oldest would end itself.
+-- S7: a session that is being given a new id, or a new place, has two rows, its own and that of its draft. They count as one: a
+-- draft's only where the other has gone. And they are of one age, or a sign-in that ends the oldest would end itself. A draft of
+-- what is noted no more would count beside what that has become.
 --
 -- KEYS[1]  the index: a sorted set of rows by when they were added, in microseconds of Redis' clock; of drafts by the same
 --          below 0, as their session's row was
 -- ARGV[1]  the row
 -- ARGV[2]  how many sessions there may be
 -- ARGV[3]  of a draft: the row of the session, by which it is noted as "<row>{<row of the session>}"; else empty
--- returns  "added" | "full"
+-- returns  "added" | "full" | "stale": there is no such session
 
 local isDraft = ARGV[3] ~= ""
 local member = isDraft and ARGV[1] .. "{" .. ARGV[3] .. "}" or ARGV[1]
@@ -33,7 +34,17 @@ local function sessions()
   return count
 end
 
+-- When the session was added that this is a draft of, which may have the row of a draft itself.
+local since = isDraft and redis.call("ZSCORE", KEYS[1], ARGV[3])
+for _, draft in ipairs(isDraft and drafts or {}) do
+  local isOrigin = string.sub(draft, 1, #ARGV[3] + 1) == ARGV[3] .. "{"
+  since = since or isOrigin and redis.call("ZSCORE", KEYS[1], draft)
+end
+
 if not redis.call("ZSCORE", KEYS[1], member) then
+  if isDraft and not since then
+    return "stale"
+  end
   local count = isDraft and #drafts or sessions()
   if count >= tonumber(ARGV[2]) then
     return "full"
@@ -42,11 +53,6 @@ end
 local time = redis.call("TIME")
 local addedAt = time[1] * 1000000 + time[2]
 if isDraft then
-  local since = redis.call("ZSCORE", KEYS[1], ARGV[3])
-  for _, draft in ipairs(drafts) do
-    local isOrigin = string.sub(draft, 1, #ARGV[3] + 1) == ARGV[3] .. "{"
-    since = since or isOrigin and redis.call("ZSCORE", KEYS[1], draft)
-  end
   addedAt = -math.abs(since and tonumber(since) or addedAt)
 end
 redis.call("ZADD", KEYS[1], addedAt, member)

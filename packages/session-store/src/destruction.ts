@@ -6,7 +6,7 @@ import { type ResolvedOptions, tombstoneMs } from "./options.ts";
 import type { RecordHeads } from "./record-heads.ts";
 import type { Records } from "./records.ts";
 import type { RecordReply } from "./scripts.ts";
-import type { UserIndex } from "./user-index.ts";
+import type { Row, UserIndex } from "./user-index.ts";
 
 /** Why a session ends, for the events. */
 export type Why = Pick<LifecycleEvent, "reason" | "by">;
@@ -60,8 +60,14 @@ export class Destruction {
     if (!raw || !holdsRecord(raw)) return hasEnded;
     this.#events.report(event);
     const user = this.#heads.userOf(raw, key);
-    if (user !== undefined) await this.#index.remove({ user, key });
+    if (user !== undefined) await this.#removeRow({ user, key }, why);
     return true;
+  }
+
+  /** What was to replace it never will, whether or not the server lives that wrote it; nobody else can end it. */
+  async #removeRow(row: Row, why: Why): Promise<void> {
+    const { drafts } = await this.#index.remove(row);
+    for (const { key } of drafts) await this.end(key, why);
   }
 
   /** How long from now the row of a record may be there before a sweep has looked at it, if nobody takes it away. */

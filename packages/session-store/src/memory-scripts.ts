@@ -66,10 +66,14 @@ function admit(server: MemoryServer, index: string, [row = "", max = "", origin 
   const isDraft = origin !== "";
   const member = isDraft ? `${row}{${origin}}` : row;
   const drafts = draftsIn(rows);
-  if (!rows.has(member) && (isDraft ? drafts.length : sessionsIn(rows)) >= Number(max)) return "full";
+  const since = isDraft ? rows.get(found(rows, origin) ?? "") : undefined;
+  if (!rows.has(member)) {
+    if (isDraft && since === undefined) return "stale";
+    if ((isDraft ? drafts.length : sessionsIn(rows)) >= Number(max)) return "full";
+  }
   // No two alike, as by the script's finer clock.
   const now = Math.max(Date.now() * 1_000, 1 + Math.max(0, ...[...rows.values()].map(Math.abs)));
-  server.setMember(index, member, isDraft ? -Math.abs(rows.get(found(rows, origin) ?? "") ?? now) : now);
+  server.setMember(index, member, isDraft ? -Math.abs(since ?? now) : now);
   if (isDraft) server.removeMember(index, row);
   for (const draft of drafts) {
     if (draft !== member && draft.startsWith(`${row}{`)) server.removeMember(index, draft);
@@ -89,19 +93,26 @@ function promote(server: MemoryServer, index: string, [row = "", origin = ""]: r
   return "promoted";
 }
 
-function trim(server: MemoryServer, index: string, [row = "", settledMs = "", origin = ""]: readonly string[]): string {
+function trim(
+  server: MemoryServer,
+  index: string,
+  [row = "", settledMs = "", origin = ""]: readonly string[],
+): string[] {
   const rows = server.sortedSet(index);
   const member = origin === "" ? found(rows, row) : `${row}{${origin}}`;
   const addedAt = rows.get(member ?? "");
-  if (member === undefined || addedAt === undefined) return "none";
+  const draftsOfIt = draftsIn(rows)
+    .filter((draft) => draft.endsWith(`{${row}}`))
+    .map((draft) => draft.slice(0, draft.indexOf("{")));
+  if (member === undefined || addedAt === undefined) return ["none", ...draftsOfIt];
   const [, , session] = partsOf(member);
   const isYoung =
     session === undefined
       ? addedAt + Number(settledMs) * 1_000 > Date.now() * 1_000
       : found(rows, session) !== undefined;
-  if (isYoung && settledMs !== "0") return "young";
+  if (isYoung && settledMs !== "0") return ["young", ...draftsOfIt];
   server.removeMember(index, member);
-  return "trimmed";
+  return ["trimmed", ...draftsOfIt];
 }
 
 function sessionsIn(rows: ReadonlyMap<string, number>): number {

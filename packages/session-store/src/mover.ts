@@ -40,10 +40,12 @@ export class Mover {
     const key = this.#records.keyFor(base.id);
     if (user !== undefined) {
       const row = { lifeMs: base.remainingMs ?? Infinity, endsAt: this.#heads.endOf(base.text), max: Infinity };
-      await this.#index.add(user, key, row, this.#deadlineMs);
+      const add = (origin?: string) => this.#index.add(user, key, { ...row, origin }, this.#deadlineMs);
+      // Somebody else has moved it, or its row was lost.
+      if ((await add(base.key)) === "stale") await add();
     }
     const moved = await this.#records.move(base);
-    if (user !== undefined && moved?.key === key) await this.#index.retire({ user, key: base.key });
+    if (user !== undefined && moved?.key === key) await this.#index.promote({ user, key, origin: base.key });
     return moved;
   }
 }

@@ -1,6 +1,7 @@
 import { Attempts } from "./attempts.ts";
 import type { SessionFields } from "./codec.ts";
 import type { ChangeParts } from "./committer.ts";
+import type { Encoded } from "./encoder.ts";
 import { SessionStoreError } from "./errors.ts";
 import type { LifecycleEvent } from "./events.ts";
 import { hasPassed } from "./expiry.ts";
@@ -72,61 +73,81 @@ export class Rotation {
     order: RotationOrder,
     deadline: number,
   ): Promise<RotatedSession | undefined> {
-    const { records, encoder, rebase, index, events, destruction, keys } = this.#parts;
-    const { draft } = start;
-    const arrivedAs = tracked.arrivedAs && encoder.headOf(tracked.arrivedAs).meta?.user;
+    const { encoder, rebase, events, destruction } = this.#parts;
     const conflicts: string[] = [];
     let { base, fields } = start;
     const attempts = new Attempts(deadline);
     for (;;) {
       const withinMs = attempts.begin();
-      const { text, lifeMs, endsAt, head } = encoder.encode(fields, base);
-      if (lifeMs <= 0 || hasPassed(endsAt)) {
+      const encoded = encoder.encode(fields, base);
+      if (encoded.lifeMs <= 0 || hasPassed(encoded.endsAt)) {
         await destruction.endNamed(base.id, { reason: "request" });
         return undefined;
       }
-      const before = encoder.headOf(base).meta?.user;
-      const { user } = head.meta;
-      // S7: it is the same session of the same user, until it replaces what it is a draft of and after.
-      const origin = user != null && user === before ? base.key : undefined;
-      const max = origin === undefined ? order.maxRows : Infinity;
-      if (user != null) await index.add(user, draft.key, { lifeMs, endsAt, max, origin }, withinMs);
-      const seenAt = performance.now();
-      const raw = records.seal(text, draft.key);
-      const { raw: expected, row: earlier } = draft;
-      Object.assign(draft, { raw, row: user == null ? undefined : { user, key: draft.key, origin } });
-      const written = await records.commit(draft.key, { expected, raw, lifeMs }, withinMs);
-      if (written.outcome === "conflict") throw idInUse();
-      if (written.outcome === "gone") return void this.#tellGone();
-      if (earlier && earlier.user !== user) await index.delist(earlier);
-      const leads = order.graceMs > 0;
-      const event: LifecycleEvent = { type: "rotated", handle: keys.handleOf(base.key) };
-      const swap = {
-        expected: base.raw,
-        // Fixation: it leads only to a session of whom the request came as, not of whoever has signed in since.
-        raw: (leads ? rotatedTo : endedAs)(base.id, { id: order.newId, user: arrivedAs }),
-        lifeMs: leads ? order.graceMs : order.tombstoneMs,
-        event,
-      };
-      const reply = await this.#swap(base.key, swap, deadline);
-      if (reply.outcome === "gone") return void this.#tellGone();
-      if (reply.outcome === "stored") {
-        events.report(event);
+      const attempt = { base, draft: start.draft, encoded, arrivedAs: tracked.arrivedAs };
+      const result = await this.#attempt(attempt, order, { withinMs, deadline });
+      if (result.outcome === "gone") return void this.#tellGone();
+      if (result.outcome === "replaced") {
         if (conflicts.length > 0) events.report({ type: "merged", conflicts });
-        if (user != null && origin !== undefined) await index.promote({ user, key: draft.key, origin });
-        else if (before != null) await index.delist({ user: before, key: base.key });
         const rotated = new TrackedSession(order.newId, undefined, { arrivedAs: tracked.arrivedAs });
-        rotated.stored({ id: order.newId, key: draft.key, raw, text, remainingMs: lifeMs, seenAt, head }, endsAt);
+        rotated.stored(result.base, encoded.endsAt);
         return { tracked: rotated, fields, given: start.fields };
       }
-      const rebased = await rebase.onto(
-        { key: base.key, raw: reply.current },
-        { tracked, base, fields, meta: head.meta },
-      );
+      const { meta } = encoded.head;
+      const rebased = await rebase.onto({ key: base.key, raw: result.current }, { tracked, base, fields, meta });
       if (rebased.outcome === "gone") return void this.#tellGone();
       if (rebased.outcome === "rebased") conflicts.push(...rebased.conflicts);
       ({ base, fields } = rebased);
     }
+  }
+
+  /** Replaces the old record if it is still what was seen. @returns the new one's, or what stood in the way */
+  async #attempt(
+    { base, draft, encoded, arrivedAs }: RotationAttempt,
+    order: RotationOrder,
+    { withinMs, deadline }: { withinMs: number; deadline: number },
+  ): Promise<{ outcome: "replaced"; base: Base } | { outcome: "gone" } | { outcome: "conflict"; current: string }> {
+    const { records, encoder, index, events, keys } = this.#parts;
+    const { text, lifeMs, endsAt, head } = encoded;
+    const { key } = draft;
+    const before = encoder.headOf(base).meta?.user;
+    const { user } = head.meta;
+    // S7: it is the same session of the same user, until it replaces what it is a draft of and after.
+    const origin = user != null && user === before ? base.key : undefined;
+    if (user != null) {
+      const life = { lifeMs, endsAt };
+      const max = origin === undefined ? order.maxRows : Infinity;
+      if ((await index.add(user, key, { ...life, max, origin }, withinMs)) === "stale") {
+        const now = await records.peek(base.key);
+        if (!now || now.raw === "") return { outcome: "gone" };
+        if (now.raw !== base.raw) return { outcome: "conflict", current: now.raw };
+        await index.add(user, key, { ...life, max }, withinMs); // its row was lost
+      }
+    }
+    const seenAt = performance.now();
+    const raw = records.seal(text, key);
+    const { raw: expected, row: earlier } = draft;
+    Object.assign(draft, { raw, row: user == null ? undefined : { user, key, origin } });
+    const written = await records.commit(key, { expected, raw, lifeMs }, withinMs);
+    if (written.outcome === "conflict") throw idInUse();
+    if (written.outcome === "gone") return written;
+    if (earlier && earlier.user !== user) await index.delist(earlier);
+    const leads = order.graceMs > 0;
+    const event: LifecycleEvent = { type: "rotated", handle: keys.handleOf(base.key) };
+    const cameAs = arrivedAs && encoder.headOf(arrivedAs).meta?.user;
+    const swap = {
+      expected: base.raw,
+      // Fixation: it leads only to a session of whom the request came as, not of whoever has signed in since.
+      raw: (leads ? rotatedTo : endedAs)(base.id, { id: order.newId, user: cameAs }),
+      lifeMs: leads ? order.graceMs : order.tombstoneMs,
+      event,
+    };
+    const reply = await this.#swap(base.key, swap, deadline);
+    if (reply.outcome !== "stored") return reply;
+    events.report(event);
+    if (user != null && origin !== undefined) await index.promote({ user, key, origin });
+    else if (before != null) await index.delist({ user: before, key: base.key });
+    return { outcome: "replaced", base: { id: order.newId, key, raw, text, remainingMs: lifeMs, seenAt, head } };
   }
 
   async #swap(key: string, swap: Change, deadline: number) {
@@ -155,6 +176,15 @@ export class Rotation {
     if (reply?.outcome === "stored") await this.#parts.index.delist(row);
     else await this.#parts.index.retire(row);
   }
+}
+
+/** One try to replace an old record. */
+interface RotationAttempt {
+  readonly base: Base;
+  readonly draft: Draft;
+  readonly encoded: Encoded;
+  /** As in {@link TrackedSession}. */
+  readonly arrivedAs: Base | undefined;
 }
 
 /** A new record that nothing leads to yet. */

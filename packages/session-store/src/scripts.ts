@@ -137,9 +137,9 @@ export async function admitRow(
   index: string,
   { row, origin = "", max }: NamedRow & { max: number },
   withinMs: number,
-): Promise<"added" | "full"> {
+): Promise<"added" | "full" | "stale"> {
   const run = (client: RedisClient) => runScript(client, scripts.admit, [index], [row, max, origin]);
-  return (await commands.send("the indexing of a session", run, withinMs)) as "added" | "full";
+  return (await commands.send("the indexing of a session", run, withinMs)) as "added" | "full" | "stale";
 }
 
 /** Makes a draft's row that of its session: `promote.lua`. */
@@ -152,15 +152,23 @@ export async function promoteRow(
   return (await commands.send("the indexing of a session", run)) as "promoted" | "none";
 }
 
-/** Takes a row out of a user's index, if it was added `settledMs` ago or earlier; 0: in any case. `trim.lua`. */
+/**
+ * Takes a row out of a user's index, if it was added `settledMs` ago or earlier; 0: in any case. `trim.lua`.
+ *
+ * @returns what became of it, and the rows of its drafts
+ */
 export async function trimRow(
   commands: CircuitBreaker,
   index: string,
   { row, origin = "", settledMs }: NamedRow & { settledMs: number },
-): Promise<"trimmed" | "young" | "none"> {
+): Promise<{ verdict: "trimmed" | "young" | "none"; drafts: readonly string[] }> {
   const args = [row, Math.ceil(settledMs), origin];
   const run = (client: RedisClient) => runScript(client, scripts.trim, [index], args);
-  return (await commands.send("the trimming of an index", run)) as "trimmed" | "young" | "none";
+  const [verdict, ...drafts] = (await commands.send("the trimming of an index", run)) as [
+    "trimmed" | "young" | "none",
+    ...string[],
+  ];
+  return { verdict, drafts };
 }
 
 /** The longest time that is told to Redis, in ms: 31,000 years, which is for ever. */

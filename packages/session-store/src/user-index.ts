@@ -15,7 +15,10 @@ export interface Row {
   readonly user: string;
   /** The key of its record. */
   readonly key: string;
-  /** Of a draft (see rotation.ts): the key of its session's record, which it is to replace. The two rows are one session. */
+  /**
+   * Of a draft: the key of its session's record, which it is to replace under another id (rotation.ts), or in another place
+   * (mover.ts). The two rows are one session.
+   */
   readonly origin?: string | undefined;
 }
 
@@ -63,6 +66,7 @@ export class UserIndex {
    *
    * @param row `lifeMs`: how long that will live at least, `Infinity` for ever; `endsAt`: when the absolute limit ends it;
    * `max`: how many sessions there may be; `origin`: as in {@link Row}
+   * @returns `stale`: nothing was added, since `origin` has no row: it has been replaced or has ended, or its row was lost
    * @throws {@link SessionStoreError} `TOO_MANY_SESSIONS`
    */
   async add(
@@ -70,16 +74,17 @@ export class UserIndex {
     key: string,
     row: { lifeMs: number; endsAt?: number | undefined; max: number; origin?: string | undefined },
     withinMs: number,
-  ): Promise<void> {
+  ): Promise<"added" | "stale"> {
     const end = Math.min(Date.now() + row.lifeMs, row.endsAt ?? Infinity);
     // First, so that the sweep finds the row whatever happens next. What lives for ever it need not find.
     if (end !== Infinity) await this.expect({ user, key }, end, withinMs);
     const limited = { ...this.#named({ user, key, origin: row.origin }), max: Math.min(row.max, maxRows) };
-    const admit = () => write(() => admitRow(this.#commands, this.#keys.userIndex(user), limited, withinMs));
-    if ((await admit()) === "full") {
-      await this.settle({ user, key });
-      throw new SessionStoreError("TOO_MANY_SESSIONS", "The user has as many sessions as are allowed; not stored.");
-    }
+    const index = this.#keys.userIndex(user);
+    const verdict = await write(() => admitRow(this.#commands, index, limited, withinMs));
+    if (verdict === "added") return verdict;
+    await this.settle({ user, key });
+    if (verdict === "stale") return verdict;
+    throw new SessionStoreError("TOO_MANY_SESSIONS", "The user has as many sessions as are allowed; not stored.");
   }
 
   /** As {@link UserIndex.remove}. The index may hold more than lives, so a failure is told and left to the sweep. */
@@ -110,20 +115,21 @@ export class UserIndex {
     }
   }
 
-  /** Takes away a session whose record has gone. @returns whether nobody else has */
-  async remove(row: Row): Promise<boolean> {
-    await this.#trim(row, 0);
-    return this.settle(row);
+  /** Takes away a session whose record has gone. @returns whether nobody else has, and the rows of its drafts */
+  async remove(row: Row): Promise<{ isMine: boolean; drafts: readonly Row[] }> {
+    const { drafts } = await this.#trim(row, 0);
+    return { isMine: await this.settle(row), drafts };
   }
 
   /**
    * Takes away a row that names nothing of this user's, unless it is so young that the commit it was added for may be on its way.
    *
-   * @returns whether it is gone, and was taken by this
+   * @returns whether it is gone, and was taken by this; and the rows of its drafts
    */
-  async trim(row: Row): Promise<{ isGone: boolean; isMine: boolean }> {
-    if ((await this.#trim(row, this.settledMs)) === "young") return { isGone: false, isMine: false };
-    return { isGone: true, isMine: await this.settle(row) };
+  async trim(row: Row): Promise<{ isGone: boolean; isMine: boolean; drafts: readonly Row[] }> {
+    const { verdict, drafts } = await this.#trim(row, this.settledMs);
+    const isGone = verdict !== "young";
+    return { isGone, isMine: isGone && (await this.settle(row)), drafts };
   }
 
   /** Forgets when a session was to end. @returns whether nobody else has */
@@ -178,9 +184,12 @@ export class UserIndex {
     await write(() => this.#commands.send<unknown>("the indexing of a session", add, withinMs));
   }
 
-  #trim(row: Row, settledMs: number): Promise<"trimmed" | "young" | "none"> {
-    const index = this.#keys.userIndex(row.user);
-    return write(() => trimRow(this.#commands, index, { ...this.#named(row), settledMs }));
+  async #trim(row: Row, settledMs: number): Promise<{ verdict: "trimmed" | "young" | "none"; drafts: readonly Row[] }> {
+    const { user, key } = row;
+    const named = { ...this.#named(row), settledMs };
+    const { verdict, drafts } = await write(() => trimRow(this.#commands, this.#keys.userIndex(user), named));
+    const origin = key;
+    return { verdict, drafts: drafts.map((draft) => ({ user, key: this.#keys.recordOfRow(draft).key, origin })) };
   }
 
   #named({ key, origin }: Row): NamedRow {

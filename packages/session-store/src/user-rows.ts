@@ -22,6 +22,15 @@ export interface Judged {
   readonly endsAt?: number | undefined;
 }
 
+/** What became of a row that was to be taken away. */
+export interface Taken {
+  readonly isGone: boolean;
+  /** Whether it was this that took it away. */
+  readonly isMine: boolean;
+  /** The rows of its drafts. */
+  readonly drafts: readonly Row[];
+}
+
 /** How many records are looked at at a time. */
 const batchSize = 100;
 
@@ -41,14 +50,17 @@ export class UserRows {
   }
 
   /** Takes a row away whose session is not this user's, unless it may become so. */
-  async takeAway(row: Row, standing: Judged["standing"]): Promise<{ isGone: boolean; isMine: boolean }> {
-    if (standing === "unreadable") return { isGone: false, isMine: false };
-    if (standing === "over") return { isGone: true, isMine: await this.#index.remove(row) };
+  async takeAway(row: Row, standing: Judged["standing"]): Promise<Taken> {
+    if (standing === "unreadable") return { isGone: false, isMine: false, drafts: [] };
+    if (standing === "over") return { isGone: true, ...(await this.#index.remove(row)) };
     return this.#index.trim(row);
   }
 
-  /** The rows of a user, judged: one for each session, though it has two while it is given a new id (S7). */
-  async sessionsOf(user: string): Promise<Judged[]> {
+  /**
+   * The sessions of a user, each as its rows, judged: it has more than one while it is given a new id (S7) or a new place. The
+   * oldest session first, and of its rows that which the others are to replace.
+   */
+  async sessionsOf(user: string): Promise<Judged[][]> {
     const known = new Set<string>();
     for (let look = 1; ; look += 1) {
       const rows = await this.#index.rows(user);
@@ -64,7 +76,7 @@ export class UserRows {
       }
       // Drafts last, in turn: one whose session was found to have got its id has its record by now.
       for (const row of drafts) judged.push(await this.judge(row));
-      return oneEach(judged);
+      return inGroups(judged);
     }
   }
 
@@ -83,22 +95,26 @@ export class UserRows {
   }
 }
 
-/** Of rows that are one session the one that is it, at the place of its old one; where all are dead, all. */
-function oneEach(judged: readonly Judged[]): Judged[] {
-  const rows = new Map(judged.map((found) => [found.row.key, found]));
+/** The rows of each session together. */
+function inGroups(judged: readonly Judged[]): Judged[][] {
+  const origins = new Map(judged.map(({ row: { key, origin } }) => [key, origin]));
   const places = new Map(judged.map(({ row }, place) => [row.key, place]));
-  const hasGone = (key: string) => isDead(rows.get(key)?.standing ?? "over");
-  const standing = judged.filter(({ row: { origin } }) => origin === undefined || hasGone(origin));
-  const followed = new Set(standing.filter(({ standing }) => !isDead(standing)).map(({ row }) => row.origin));
+  const sessions = new Map<string, { found: Judged; depth: number }[]>();
+  for (const found of judged) {
+    // A draft may have one itself, where its server died before it could say that it has replaced its session.
+    const path = new Set<string>();
+    let { key } = found.row;
+    for (let origin = origins.get(key); origin !== undefined && !path.has(origin); origin = origins.get(key)) {
+      path.add(key);
+      key = origin;
+    }
+    sessions.set(key, [...(sessions.get(key) ?? []), { found, depth: path.size }]);
+  }
   // A draft whose session has no row any more comes first: it is older than any that came meanwhile.
-  const place = ({ row: { key, origin = key } }: Judged) => places.get(origin) ?? -1;
-  return standing
-    .filter((found) => !(isDead(found.standing) && followed.has(found.row.key)))
-    .sort((one, two) => place(one) - place(two));
-}
-
-function isDead(standing: Judged["standing"]): boolean {
-  return standing === "over" || standing === "absent";
+  const place = (key: string) => places.get(key) ?? -1;
+  return [...sessions]
+    .sort(([one], [two]) => place(one) - place(two))
+    .map(([, group]) => group.sort((one, two) => one.depth - two.depth).map(({ found }) => found));
 }
 
 function isDraft({ origin }: Row): boolean {

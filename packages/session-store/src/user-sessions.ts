@@ -78,7 +78,7 @@ export class UserSessions {
 
   /** The living, the oldest first. */
   async list(user: string): Promise<UserSession[]> {
-    return (await this.#living(user)).flatMap((found) => this.#describe(found));
+    return (await this.#living(user)).flatMap((rows) => this.#describe(rows));
   }
 
   /**
@@ -120,15 +120,17 @@ export class UserSessions {
     for (let pass = 0; pass < maxPasses; pass += 1) {
       const living = await this.#living(user);
       const oldest = living.slice(0, Math.max(0, living.length - allowed));
-      const outcomes = await inBatches(oldest, ({ row }) => this.#end(row, { reason: "limit" }));
-      if (outcomes.every((outcome) => outcome === "ended")) return;
+      const outcomes = await inBatches(oldest, (rows) => this.#endAll(rows, { reason: "limit" }));
+      if (outcomes.every((hasEnded) => hasEnded)) return;
     }
   }
 
   /** How many sessions of a user live, or are about to; what else is in the index is taken away. */
   async count(user: string): Promise<number> {
-    const counted = await inBatches(await this.#rows.sessionsOf(user), async ({ row, standing }) => {
-      return standing === "lives" || !(await this.#rows.takeAway(row, standing)).isGone;
+    const counted = await inBatches(await this.#rows.sessionsOf(user), async (rows) => {
+      if (rows.some(lives)) return true;
+      const taken = await Promise.all(rows.map(({ row, standing }) => this.#rows.takeAway(row, standing)));
+      return !taken.every(({ isGone }) => isGone);
     });
     return counted.filter(Boolean).length;
   }
@@ -142,15 +144,24 @@ export class UserSessions {
       else await this.#index.expect(row, end);
       return;
     }
-    const { isGone, isMine } = await this.#rows.takeAway(row, standing);
+    const { isGone, isMine, drafts } = await this.#rows.takeAway(row, standing);
     if (!isGone) await this.#index.expect(row, Date.now() + this.#index.settledMs);
     // Of several sweeps the one that takes the row away tells; of a session that was destroyed or rotated others have told.
     const isPastLimit = standing === "over" && endsAt !== undefined;
-    if (!isMine || !(standing === "absent" || isPastLimit)) return;
+    // It goes on as its draft, or has expired with it: that is told of the draft.
+    const isReplaced = standing === "absent" && drafts.length > 0;
+    if (!isMine || isReplaced || !(standing === "absent" || isPastLimit)) return;
     const event: LifecycleEvent = { type: "expired", handle: this.#keys.handleOf(row.key) };
     this.#events.report(event);
     if (isPastLimit) await this.#records.destroy(row.key, event, { whole: false });
     else await this.#records.publish(event);
+  }
+
+  /** Ends a session by each of its rows, the first first. @returns whether one of them had it */
+  async #endAll(rows: readonly Judged[], why: Why): Promise<boolean> {
+    let hasEnded = false;
+    for (const { row } of rows) if ((await this.#end(row, why)) === "ended") hasEnded = true;
+    return hasEnded;
   }
 
   /**
@@ -178,26 +189,42 @@ export class UserSessions {
     return reply.outcome === "stored";
   }
 
-  async #living(user: string): Promise<Judged[]> {
-    return (await this.#rows.sessionsOf(user)).filter(({ standing }) => standing === "lives");
+  async #living(user: string): Promise<Judged[][]> {
+    return (await this.#rows.sessionsOf(user)).filter((rows) => rows.some(lives));
   }
 
-  #describe({ row: { key }, reply, endsAt }: Judged): UserSession[] {
-    if (!reply || isForward(reply.raw)) return [];
-    const text = this.#heads.unlessCorrupt(() => this.#records.open(reply.raw, key));
+  #describe(rows: readonly Judged[]): UserSession[] {
+    const found = this.#recordOf(rows);
+    if (!found) return [];
+    const { key, raw, remainingMs } = found;
+    const text = this.#heads.unlessCorrupt(() => this.#records.open(raw, key));
     const record = text === undefined ? undefined : this.#heads.unlessCorrupt(() => this.#codec.decode(text));
     if (text === undefined || !record) return [];
+    const endsAt = this.#heads.unlessCorrupt(() => this.#heads.endOf(text));
     const now = Date.now();
     const date = (at: number | undefined) => (at === undefined || at === Infinity ? undefined : new Date(at));
     return [
       {
         handle: this.#keys.handleOf(key),
         createdAt: date(record.meta?.created),
-        lastSeenAt: date(this.#lastSeenAt(now, text, reply.remainingMs)),
-        expiresAt: date(Math.min(now + (reply.remainingMs ?? Infinity), endsAt ?? Infinity)),
+        lastSeenAt: date(this.#lastSeenAt(now, text, remainingMs)),
+        expiresAt: date(Math.min(now + (remainingMs ?? Infinity), endsAt ?? Infinity)),
         fields: record.fields,
       },
     ];
+  }
+
+  /** The record of a living session; of one that is moving and has not arrived, that which is on its way. */
+  #recordOf(rows: readonly Judged[]): ({ key: string } & RecordReply) | undefined {
+    const living = rows.filter(lives);
+    const found = living.find(({ reply }) => reply && !isForward(reply.raw)) ?? living[0];
+    if (!found?.reply) return undefined;
+    const { row, reply } = found;
+    const forward = readForward(reply.raw, "");
+    if (forward?.kind !== "moved") return { key: row.key, ...reply };
+    // Where it is to arrive it has the row of a draft.
+    const key = rows.find(({ row: { origin } }) => origin === row.key)?.row.key;
+    return key !== undefined && forward.record !== undefined ? { ...reply, key, raw: forward.record } : undefined;
   }
 
   #lastSeenAt(now: number, text: string, remainingMs: number | undefined): number | undefined {
@@ -235,4 +262,8 @@ export class UserSessions {
       origin === undefined ? [] : [[this.#keys.handleOf(key), this.#keys.handleOf(origin)]],
     );
   }
+}
+
+function lives({ standing }: Judged): boolean {
+  return standing === "lives";
 }
