@@ -7,6 +7,7 @@ import { SessionFleet } from "./harness/session/fleet.ts";
 import { killedSignIns } from "./harness/session/killed-sign-in.ts";
 import { throughOutage } from "./harness/session/outage.ts";
 import {
+  acrossMove,
   changeAndRotation,
   changeAndRotationToAnotherUser,
   indexing,
@@ -14,6 +15,7 @@ import {
   type Race,
   rotationAndEnd,
   rotationAndEndOfOthers,
+  signInAndMove,
   signInAndLogOutEverywhere,
   signInAndRotation,
   warmUp,
@@ -25,7 +27,8 @@ import { sessionAfterSwap } from "./harness/session/swapped-record.ts";
 interface Mutant {
   readonly rule: string;
   readonly mutation: Mutation;
-  readonly settings: ServerSettings;
+  /** Of all three servers, or of each. */
+  readonly settings: ServerSettings | readonly ServerSettings[];
   /** Whether what the rule prevents has happened. */
   readonly happens: (fleet: SessionFleet) => Promise<boolean>;
 }
@@ -91,7 +94,7 @@ const mutants: readonly Mutant[] = [
     mutation: {
       name: "hasty-trim",
       file: "lua/trim.lua",
-      cut: '  return "young"\n',
+      cut: '  return reply("young")\n',
       instead: "",
     },
   },
@@ -115,6 +118,17 @@ const mutants: readonly Mutant[] = [
       file: "lua/admit.lua",
       cut: "local count = isDraft and #drafts or sessions()",
       instead: 'local count = redis.call("ZCARD", KEYS[1])',
+    },
+  },
+  {
+    rule: "a session that moves to hashed ids counts as one (S8)",
+    settings: acrossMove("reject"),
+    happens: failing(signInAndMove("reject")),
+    mutation: {
+      name: "counted-at-both-places",
+      file: "src/mover.ts",
+      cut: 'if ((await add(base.key)) === "stale") await add();',
+      instead: "await add();",
     },
   },
   {
@@ -207,7 +221,8 @@ const mutants: readonly Mutant[] = [
 for (const { rule, mutation, settings, happens } of mutants) {
   test(`${mutation.name} is seen happening once this rule is taken out: ${rule}`, async () => {
     const program = await buildServer(mutation);
-    const fleet = await SessionFleet.start({ program, redis: proxy.port, servers: [settings, settings, settings] });
+    const servers = "stack" in settings ? [settings, settings, settings] : settings;
+    const fleet = await SessionFleet.start({ program, redis: proxy.port, servers });
     try {
       expect(await happens(fleet)).toBe(true);
     } finally {

@@ -13,6 +13,7 @@ import {
   type Race,
   rotationAndEnd,
   rotationAndEndOfOthers,
+  signInAndMove,
   signInAndLogOutEverywhere,
   signInAndRotation,
   signOutAndMove,
@@ -133,7 +134,7 @@ for (const beyond of ["reject", "oldest"] as const) {
 }
 
 describe("sessions that move from plain to hashed ids", () => {
-  const fleet = fleetOf(acrossMove);
+  const fleet = fleetOf(acrossMove());
 
   test(
     "a change on a server of the step before is kept, whenever it meets the move (S1)",
@@ -154,3 +155,15 @@ describe("sessions that move from plain to hashed ids", () => {
     );
   }
 });
+
+for (const beyond of ["reject", "oldest"] as const) {
+  describe(`a session that moves to hashed ids, of a user who may have two (beyond: ${beyond})`, () => {
+    const fleet = fleetOf(acrossMove(beyond));
+
+    test(
+      "stays, and so does that of a sign-in which meets the move (S8)",
+      () => fleet.run(signInAndMove(beyond)),
+      timeout,
+    );
+  });
+}

@@ -24,12 +24,14 @@ export function limiting(beyond: "reject" | "oldest", sessions = 1): ServerSetti
   return { stack: "middleware", engine, userField: "user" };
 }
 
-const moving = { prefix: "moving:", ...patient };
-const beforeMove: ServerSettings = { ...indexing, engine: { ...moving, ids: "plain", migrateTo: "hashed" } };
-const afterMove: ServerSettings = { ...indexing, engine: { ...moving, ids: "hashed", migrateFrom: "plain" } };
-
-/** A server of the step before sessions move, and two of the step after. */
-export const acrossMove: readonly ServerSettings[] = [beforeMove, afterMove, afterMove];
+/** A server of the step before sessions move, and two of the step after; a user may have two sessions, if that is told. */
+export function acrossMove(beyond?: "reject" | "oldest"): readonly ServerSettings[] {
+  const limit = beyond && { maxPerUser: { sessions: 2, beyond } };
+  const engine = { prefix: `moving-${beyond}:`, ...patient, ...limit };
+  const before: ServerSettings = { ...indexing, engine: { ...engine, ids: "plain", migrateTo: "hashed" } };
+  const after: ServerSettings = { ...indexing, engine: { ...engine, ids: "hashed", migrateFrom: "plain" } };
+  return [before, after, after];
+}
 
 /** How long an old id leads to the new one: for as long as any race takes. */
 const graceMs = 60_000;
@@ -253,6 +255,22 @@ export function twoMoves(fleet: SessionFleet): AsyncGenerator<Finding> {
     );
     return oneSession(fleet, { user, a: 1, b: 1 }, { clients: [client], statuses: [left.status, right.status] });
   });
+}
+
+/** S8: of two sessions that a user may have, the one that is moved counts as one, not as two nor as none. */
+export function signInAndMove(beyond: "reject" | "oldest"): Race {
+  return (fleet) =>
+    inEveryOrder(async (meet, number) => {
+      const user = `moving-${beyond}-${number}`;
+      const [client, other] = [await signedIn(fleet.url(1), { user }), new Client()];
+      const { left, right } = await meet(signingIn(fleet.url(3), other, user), reading(fleet.url(2), client.copy()));
+      const alive = [await found(fleet, client), await found(fleet, other)].map(({ length }) => length);
+      const listed = (await handlesOf(fleet.url(3), user)).length;
+      return {
+        found: { alive, listed, statuses: [left.status, right.status] },
+        expected: { alive: [3, 3], listed: 2, statuses: [200, 200] },
+      };
+    });
 }
 
 /** S3: ended on the server of the step before it is gone on all. */
