@@ -4,20 +4,13 @@ import type { Redis } from "ioredis";
 import { type RedisClient, isCluster } from "./client.ts";
 import { withDeadline } from "./deadline.ts";
 import { CommandError } from "./errors.ts";
+import { Turn } from "./turn.ts";
 
 /** How many commands may be late and unanswered. With so many, only one in each deadline is sent, to see if it is over. */
 const maxUnanswered = 256;
 
 /** States in which ioredis would queue a command without bound, or refuse it, instead of sending it. */
 const disconnected: ReadonlySet<string> = new Set(["reconnecting", "close", "disconnecting", "end"]);
-
-/** A turn of the event loop in which commands were sent. */
-interface Turn {
-  /** When they left, on the monotonic clock, in ms. */
-  leftAt: number | undefined;
-  /** What is to be sent with them. */
-  readonly last: (() => void)[];
-}
 
 /**
  * Sends commands with a deadline each, and tells of each failure what is known about its effect.
@@ -77,35 +70,28 @@ export class Commands {
   }
 
   /**
-   * Calls `work` at the end of this turn of the event loop. Where what was sent in the turn leaves only then (not in a Cluster),
-   * what `work` sends leaves with it.
+   * Calls `work` when what was sent in this turn of the event loop is about to leave, once however often it was given; what it
+   * sends leaves with it. Where each command leaves by itself (in a Cluster), it is called at the end of the turn.
    */
   atTurnsEnd(work: () => void): void {
     const turn = this.#together();
-    if (turn) turn.last.push(work);
+    if (turn) turn.atEnd(work);
     else setImmediate(work);
   }
 
   /**
-   * Lets what is sent in this turn of the event loop leave in one write at its end: the system call costs more than all that
-   * we do for a command. Not in a Cluster, where each node has a socket of its own.
+   * Lets what is sent in this turn of the event loop leave in one write at its end, or in a few where it is a long one: the
+   * system call costs more than all that we do for a command. Not in a Cluster, where each node has a socket of its own.
    */
   #together(): Turn | undefined {
-    if (this.#turn !== undefined || isCluster(this.#client)) return this.#turn;
+    if (isCluster(this.#client)) return undefined;
+    if (this.#turn?.isOpen) return this.#turn;
+    this.#turn?.leave();
     const stream = this.#client.stream as Redis["stream"] | undefined;
     if (stream === undefined) return undefined; // not connected yet
-    const turn: Turn = { leftAt: undefined, last: [] };
+    const turn = new Turn(stream);
     this.#turn = turn;
-    stream.cork();
-    setImmediate(() => {
-      try {
-        for (const work of turn.last) work();
-      } finally {
-        this.#turn = undefined;
-        turn.leftAt = performance.now();
-        stream.uncork();
-      }
-    });
+    setImmediate(() => turn.leave());
     return turn;
   }
 

@@ -11,14 +11,15 @@ interface Wanted {
 }
 
 /**
- * Reads records. What is asked for in one turn of the event loop leaves as one command at its end, when all commands leave: one
- * costs both sides more than a record. Not in a Cluster, where each key may be another node's.
+ * Reads records. What is asked for in one turn of the event loop leaves as one command when all commands of it leave: one costs
+ * both sides more than a record. Not in a Cluster, where each key may be another node's.
  */
 export class RecordLoads {
   readonly #commands: CircuitBreaker;
   readonly #turns: Pick<Commands, "atTurnsEnd">;
   #maxAtOnce: number;
   #wanted: Wanted[] = [];
+  readonly #sendWanted = () => this.#send();
 
   constructor(client: RedisClient, parts: { commands: CircuitBreaker; turns: Pick<Commands, "atTurnsEnd"> }) {
     this.#commands = parts.commands;
@@ -36,14 +37,14 @@ export class RecordLoads {
     return new Promise((resolve, reject) => {
       this.#wanted.push({ key, resolve, reject });
       if (this.#wanted.length >= this.#maxAtOnce) this.#send();
-      else if (this.#wanted.length === 1) this.#turns.atTurnsEnd(() => this.#send());
+      else this.#turns.atTurnsEnd(this.#sendWanted);
     });
   }
 
   #send(): void {
     const wanted = this.#wanted;
     this.#wanted = [];
-    // All may have left before the turn's end, for being many.
+    // All may have left before, for being many.
     if (wanted.length > 0) void this.#load(wanted);
   }
 
