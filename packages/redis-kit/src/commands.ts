@@ -4,7 +4,7 @@ import type { Redis } from "ioredis";
 import { type RedisClient, isCluster } from "./client.ts";
 import { withDeadline } from "./deadline.ts";
 import { CommandError } from "./errors.ts";
-import { Turn } from "./turn.ts";
+import { type Batch, Turn } from "./turn.ts";
 
 /** How many commands may be late and unanswered. With so many, only one in each deadline is sent, to see if it is over. */
 const maxUnanswered = 256;
@@ -46,7 +46,7 @@ export class Commands {
     if (this.#unanswered >= maxUnanswered && !this.#mayProbe()) {
       throw new CommandError("not-sent", `Redis does not answer: ${what} was not sent.`);
     }
-    const turn = this.#together();
+    const batch = this.#batchOfNow();
     try {
       const reply = await withDeadline(command(this.#client), {
         deadlineMs,
@@ -56,7 +56,7 @@ export class Commands {
           return new CommandError("no-reply", message, { wasHurried: deadlineMs < this.#deadlineMs });
         },
         // After a stall of the event loop it may leave only now.
-        beganAt: turn && (() => turn.leftAt),
+        beganAt: batch && (() => batch.leftAt),
         onLate: () => {
           this.#unanswered = Math.max(0, this.#unanswered - 1);
         },
@@ -70,29 +70,31 @@ export class Commands {
   }
 
   /**
-   * Calls `work` when what was sent in this turn of the event loop is about to leave, once however often it was given; what it
-   * sends leaves with it. Where each command leaves by itself (in a Cluster), it is called at the end of the turn.
+   * Calls `work`, which sends something: at once where nothing was sent in this turn of the event loop, else when what was sent
+   * since leaves, to leave with it; then once, however often it is given.
    */
-  atTurnsEnd(work: () => void): void {
-    const turn = this.#together();
-    if (turn) turn.atEnd(work);
-    else setImmediate(work);
+  together(work: () => void): void {
+    const batch = this.#turn?.join();
+    if (batch) batch.atEnd(work);
+    else work();
   }
 
   /**
-   * Lets what is sent in this turn of the event loop leave in one write at its end, or in a few where it is a long one: the
-   * system call costs more than all that we do for a command. Not in a Cluster, where each node has a socket of its own.
+   * The first command of a turn of the event loop leaves at once: nothing may come after it. What comes leaves in one write at
+   * the turn's end, or in a few where that is long, since the system call costs more than all that we do for a command. Not in a
+   * Cluster, where each node has a socket of its own.
    */
-  #together(): Turn | undefined {
-    if (isCluster(this.#client)) return undefined;
-    if (this.#turn?.isOpen) return this.#turn;
-    this.#turn?.leave();
-    const stream = this.#client.stream as Redis["stream"] | undefined;
-    if (stream === undefined) return undefined; // not connected yet
+  #batchOfNow(): Batch | undefined {
+    if (this.#turn) return this.#turn.join();
+    const stream = isCluster(this.#client) ? undefined : (this.#client.stream as Redis["stream"] | undefined);
+    if (stream === undefined) return undefined; // or not connected yet
     const turn = new Turn(stream);
     this.#turn = turn;
-    setImmediate(() => turn.leave());
-    return turn;
+    setImmediate(() => {
+      this.#turn = undefined;
+      turn.end();
+    });
+    return undefined;
   }
 
   #mayProbe(): boolean {

@@ -1,6 +1,6 @@
 /**
- * How long a command is held for others to leave with it, in ms. Of many requests that go on by one reply, the first would else
- * leave after the last was worked at; a Redis that is some way off, and this process, would then wait for each other in turns.
+ * How long a command is held for others to leave with it, in ms. Of many requests that go on by one reply, one would else leave
+ * after the last was worked at; a Redis that is some way off, and this process, would then wait for each other in turns.
  */
 const maxHeldMs = 0.2;
 
@@ -10,13 +10,42 @@ export interface Corkable {
   uncork(): void;
 }
 
-/** Commands that leave in one write: those of one turn of the event loop, or of part of a long one. */
+/** Commands that leave in one write. */
+export interface Batch {
+  /** When they left, on the monotonic clock, in ms; `undefined`: they have not. */
+  readonly leftAt: number | undefined;
+  /** Calls `work` when they leave, once however often it is given; what that sends leaves with them. */
+  atEnd(work: () => void): void;
+}
+
+/** A turn of the event loop in which a command has left. Those that come after it in the turn leave together. */
 export class Turn {
+  readonly #stream: Corkable;
+  #open: OpenBatch | undefined;
+
+  constructor(stream: Corkable) {
+    this.#stream = stream;
+  }
+
+  /** What a command that is sent now leaves with. */
+  join(): Batch {
+    if (this.#open?.isOverdue) this.end();
+    this.#open ??= new OpenBatch(this.#stream);
+    return this.#open;
+  }
+
+  /** Lets leave what has not left. */
+  end(): void {
+    this.#open?.leave();
+    this.#open = undefined;
+  }
+}
+
+class OpenBatch implements Batch {
   readonly #stream: Corkable;
   readonly #beganAt = performance.now();
   readonly #last = new Set<() => void>();
   #isLeaving = false;
-  /** When they left, on the monotonic clock, in ms. */
   leftAt: number | undefined;
 
   constructor(stream: Corkable) {
@@ -24,24 +53,19 @@ export class Turn {
     stream.cork();
   }
 
-  /** Whether what is sent now leaves with it. */
-  get isOpen(): boolean {
-    if (this.leftAt !== undefined) return false;
-    return this.#isLeaving || performance.now() - this.#beganAt < maxHeldMs;
+  get isOverdue(): boolean {
+    return !this.#isLeaving && performance.now() - this.#beganAt >= maxHeldMs;
   }
 
-  /** Calls `work` when it leaves, once however often it was added; what that sends leaves with it. */
   atEnd(work: () => void): void {
     this.#last.add(work);
   }
 
-  /** Lets them leave, if they have not. */
   leave(): void {
-    if (this.#isLeaving) return;
     this.#isLeaving = true;
     try {
       for (const work of this.#last) {
-        // First: it may be added anew while it runs.
+        // First: it may be given anew while it runs.
         this.#last.delete(work);
         work();
       }

@@ -28,71 +28,76 @@ async function started() {
 }
 
 describe("commands of one turn of the event loop", () => {
-  it("leave in one write", async () => {
-    const { send, reads } = await started();
+  it("leave in one write, but for the first, which leaves at once", async () => {
+    const { send, reads, compute } = await started();
     const before = await reads();
-    await Promise.all(Array.from({ length: 10 }, send));
-    expect((await reads()) - before).toBe(2);
+    const first = send();
+    compute(0);
+    await Promise.all([first, ...Array.from({ length: 10 }, send)]);
+    expect((await reads()) - before).toBe(3);
   });
 
   it("leave before a later one, where they have waited for others to be made", async () => {
     const { send, reads, compute } = await started();
     const before = await reads();
     const replies = [send()];
-    compute(0.1);
-    replies.push(send());
-    compute(0.15);
-    replies.push(send());
-    compute(0.1);
-    await Promise.all([...replies, send()]);
-    // The first two, the last two, and the question.
-    expect((await reads()) - before).toBe(3);
-  });
-
-  it("leave with those of the work that waits for their end, which is done once", async () => {
-    const { commands, send, reads } = await started();
-    const before = await reads();
-    const replies = [send()];
-    let done = 0;
-    const work = () => {
-      done += 1;
+    for (const ms of [0.1, 0.15, 0.15, 0.1]) {
+      compute(ms);
       replies.push(send());
-    };
-    commands.atTurnsEnd(work);
-    commands.atTurnsEnd(work);
-    expect(done).toBe(0);
-    await replies[0];
+    }
     await Promise.all(replies);
-    expect({ done, reads: (await reads()) - before }).toEqual({ done: 1, reads: 2 });
-  });
-
-  it("leave with those of work that is given while they leave", async () => {
-    const { commands, send, reads } = await started();
-    const before = await reads();
-    const replies: Promise<string>[] = [];
-    const again = () => {
-      replies.push(send());
-      if (replies.length < 3) commands.atTurnsEnd(again);
-    };
-    commands.atTurnsEnd(again);
-    await expect.poll(() => replies.length).toBe(3);
-    await Promise.all(replies);
-    expect((await reads()) - before).toBe(2);
+    // The first, those 0.1 and 0.25 ms later, those 0.4 and 0.5 ms later, and the question.
+    expect((await reads()) - before).toBe(4);
   });
 });
 
-describe("work for a turn's end", () => {
-  it("is done though its client has not connected yet", async () => {
-    const { port } = await startOwnRedis();
-    const client = connect(port);
-    const commands = new Commands(client, { deadlineMs });
-    await new Promise<void>((resolve) => commands.atTurnsEnd(resolve));
+describe("work that sends something", () => {
+  it("is done at once where nothing was sent in this turn", async () => {
+    const { commands } = await started();
+    let isDone = false;
+    commands.together(() => (isDone = true));
+    expect(isDone).toBe(true);
   });
 
-  it("is done in a Cluster, whose commands leave one by one", async () => {
-    const { port } = await startOwnCluster();
-    const commands = new Commands(connectCluster(port, ""), { deadlineMs });
-    await new Promise<void>((resolve) => commands.atTurnsEnd(resolve));
-    expect(await commands.send("a test", (client) => client.get("a"))).toBeNull();
+  it("else leaves with what was, and is done once", async () => {
+    const { commands, send, reads, compute } = await started();
+    const before = await reads();
+    const replies = [send()];
+    compute(0);
+    replies.push(send());
+    const work = () => void replies.push(send());
+    commands.together(work);
+    commands.together(work);
+    expect(replies).toHaveLength(2);
+    await replies[1];
+    await Promise.all(replies);
+    expect({ replies: replies.length, reads: (await reads()) - before }).toEqual({ replies: 3, reads: 3 });
+  });
+
+  it("may give more while it leaves", async () => {
+    const { commands, send, reads, compute } = await started();
+    const before = await reads();
+    const replies = [send()];
+    compute(0);
+    const again = () => {
+      replies.push(send());
+      if (replies.length < 4) commands.together(again);
+    };
+    commands.together(again);
+    await expect.poll(() => replies.length).toBe(4);
+    await Promise.all(replies);
+    expect((await reads()) - before).toBe(3);
+  });
+
+  it("is done though its client has not connected yet, and in a Cluster, whose commands leave one by one", async () => {
+    const [{ port }, cluster] = await Promise.all([startOwnRedis(), startOwnCluster()]);
+    for (const client of [connect(port), connectCluster(cluster.port, "")]) {
+      const commands = new Commands(client, { deadlineMs });
+      const replies: Promise<string | null>[] = [];
+      const work = () => void replies.push(commands.send("a test", (redis) => redis.get("a")));
+      commands.together(work);
+      commands.together(work);
+      expect(await Promise.all(replies)).toEqual([null, null]);
+    }
   });
 });

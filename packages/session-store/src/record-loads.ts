@@ -11,17 +11,17 @@ interface Wanted {
 }
 
 /**
- * Reads records. What is asked for in one turn of the event loop leaves as one command when all commands of it leave: one costs
- * both sides more than a record. Not in a Cluster, where each key may be another node's.
+ * Reads records. Those asked for in one turn of the event loop leave as one command, but for the first (see redis-kit's `Turn`):
+ * one costs both sides more than a record. Not in a Cluster, where each key may be another node's.
  */
 export class RecordLoads {
   readonly #commands: CircuitBreaker;
-  readonly #turns: Pick<Commands, "atTurnsEnd">;
+  readonly #turns: Pick<Commands, "together">;
   #maxAtOnce: number;
   #wanted: Wanted[] = [];
   readonly #sendWanted = () => this.#send();
 
-  constructor(client: RedisClient, parts: { commands: CircuitBreaker; turns: Pick<Commands, "atTurnsEnd"> }) {
+  constructor(client: RedisClient, parts: { commands: CircuitBreaker; turns: Pick<Commands, "together"> }) {
     this.#commands = parts.commands;
     this.#turns = parts.turns;
     this.#maxAtOnce = isCluster(client) ? 1 : maxAtOnce;
@@ -37,7 +37,7 @@ export class RecordLoads {
     return new Promise((resolve, reject) => {
       this.#wanted.push({ key, resolve, reject });
       if (this.#wanted.length >= this.#maxAtOnce) this.#send();
-      else this.#turns.atTurnsEnd(this.#sendWanted);
+      else this.#turns.together(this.#sendWanted);
     });
   }
 

@@ -46,7 +46,7 @@ export class Records {
 
   constructor(
     options: ResolvedOptions,
-    parts: { commands: CircuitBreaker; turns: Pick<Commands, "atTurnsEnd">; keys: Keys; codec: Codec },
+    parts: { commands: CircuitBreaker; turns: Pick<Commands, "together">; keys: Keys; codec: Codec },
   ) {
     this.#client = options.client;
     this.#commands = parts.commands;
