@@ -423,8 +423,11 @@ describe("sessions that are loaded in one turn, by a client", () => {
     const other = client.duplicate();
     const { create, sessions } = startEngine(other);
     await create("a", { n: 1 });
+    const first = sessions.load("a");
     const loads = [sessions.load("a"), sessions.load("b")];
     other.disconnect();
+    // It had left.
+    await Promise.allSettled([first]);
     expect((await Promise.allSettled(loads)).map(({ status }) => status)).toEqual(["rejected", "rejected"]);
     await expect(sessions.load("a")).rejects.toThrow();
     await other.connect();
