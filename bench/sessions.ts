@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { AskedProcess } from "./asked-process.ts";
 import { type BenchOptions, type Benchmark, runBenchmark } from "./benchmark.ts";
-import { type Contender, measureLine } from "./line-measurement.ts";
+import { type Contender, type Outcome, type Surroundings, measureLine } from "./line-measurement.ts";
 import type { LoadAnswers } from "./load-process.ts";
 import { type SessionLine, sessionLines } from "./session-lines.ts";
 import { sessionProducts } from "./session-products.ts";
@@ -12,17 +12,15 @@ const benchmark: Benchmark = {
   name: "sessions",
   title: "Lockstep's sessions beside others",
   role: "state",
-  pace: { rounds: 7, turnMs: 400, warmUpMs: 2_000 },
+  pace: { rounds: 11, turnMs: 400, warmUpMs: 2_000 },
   describe: ({ rounds, turnMs, warmUpMs }) => [
     "Redis as infra/redis/state.conf has it, but nothing on disk.",
-    "Each product in an Express server process of its own, all asked by one other process over keep-alive connections, each of",
-    "which sends its next request when the last is answered: 16 of them, and 4 where Redis is away. 400 sessions.",
+    "Each product in an Express server process of its own for each table, all asked by one other process over keep-alive",
+    "connections, each of which sends its next request when the last is answered: 16 of them, and 4 where Redis is away. 400",
+    "sessions.",
     `${rounds} rounds, in each of them every product for ${turnMs} ms in turn, after ${warmUpMs} ms to warm up.`,
   ],
   measure: async (surroundings, tell) => {
-    const servers = new Map(
-      sessionProducts.map(({ name }) => [name, new AskedProcess<ServerAnswers>("session-server", [name])]),
-    );
     const load = new AskedProcess<LoadAnswers>("load-process");
     try {
       const describeProduct = ({ name, configuration }: { name: string; configuration: string }) =>
@@ -31,14 +29,13 @@ const benchmark: Benchmark = {
       tell(sessionLegend);
       let isComplete = true;
       for (const line of sessionLines) {
-        const contenders = line.products.map(({ name }) => contenderOf(line, name, servers.get(name), load));
-        const outcomes = await measureLine(line, contenders, surroundings);
+        const outcomes = await measureOnNewServers(line, load, surroundings);
         isComplete &&= outcomes.every(({ failure }) => failure === undefined);
         tell(sessionSectionOf(line, outcomes));
       }
       return isComplete;
     } finally {
-      await Promise.all([...servers.values(), load].map((process) => process.stop()));
+      await load.stop();
     }
   },
 };
@@ -48,13 +45,30 @@ export function bench(options: BenchOptions): Promise<number> {
   return runBenchmark(benchmark, options);
 }
 
+/** New ones for each line: V8 compiles a server for the work that it has seen. */
+async function measureOnNewServers(
+  line: SessionLine,
+  load: AskedProcess<LoadAnswers>,
+  surroundings: Surroundings,
+): Promise<readonly Outcome[]> {
+  const servers = line.products.map(({ name }) => ({
+    name,
+    server: new AskedProcess<ServerAnswers>("session-server", [name]),
+  }));
+  try {
+    const contenders = servers.map(({ name, server }) => contenderOf(line, name, server, load));
+    return await measureLine(line, contenders, surroundings);
+  } finally {
+    await Promise.all(servers.map(({ server }) => server.stop()));
+  }
+}
+
 function contenderOf(
   { path, expected, sessionBytes, sessions, connections }: SessionLine,
   name: string,
-  server: AskedProcess<ServerAnswers> | undefined,
+  server: AskedProcess<ServerAnswers>,
   load: AskedProcess<LoadAnswers>,
 ): Contender {
-  if (server === undefined) throw new RangeError(`${name} has no process.`);
   return {
     name,
     open: async (redisUrl) => {

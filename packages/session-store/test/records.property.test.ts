@@ -3,11 +3,14 @@ import { Agent } from "node:http";
 import express from "express";
 import expressSession, { type SessionData } from "express-session";
 import fc from "fast-check";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it, vi } from "vitest";
 import { RedisStore, type SessionsOptions, createSessions, session } from "../src/index.ts";
 import { serve } from "./harness/app.ts";
 import { ask, cookieOf } from "./harness/exchange.ts";
 import { testClient, uniquePrefix } from "./harness/redis.ts";
+
+// Each asks a server a hundred times and more, on a machine that may be busy.
+vi.setConfig({ testTimeout: 60_000 });
 
 const client = testClient();
 const agent = new Agent({ keepAlive: true });
