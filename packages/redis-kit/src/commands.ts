@@ -4,7 +4,7 @@ import type { Redis } from "ioredis";
 import { type RedisClient, isCluster } from "./client.ts";
 import { withDeadline } from "./deadline.ts";
 import { CommandError } from "./errors.ts";
-import { type Batch, Turn } from "./turn.ts";
+import { Turn } from "./turn.ts";
 
 /** How many commands may be late and unanswered. With so many, only one in each deadline is sent, to see if it is over. */
 const maxUnanswered = 256;
@@ -46,7 +46,7 @@ export class Commands {
     if (this.#unanswered >= maxUnanswered && !this.#mayProbe()) {
       throw new CommandError("not-sent", `Redis does not answer: ${what} was not sent.`);
     }
-    const batch = this.#batchOfNow();
+    const turn = this.#turnOfNow();
     try {
       const reply = await withDeadline(command(this.#client), {
         deadlineMs,
@@ -56,7 +56,7 @@ export class Commands {
           return new CommandError("no-reply", message, { wasHurried: deadlineMs < this.#deadlineMs });
         },
         // After a stall of the event loop it may leave only now.
-        beganAt: batch && (() => batch.leftAt),
+        beganAt: () => turn.endedAt,
         onLate: () => {
           this.#unanswered = Math.max(0, this.#unanswered - 1);
         },
@@ -84,17 +84,22 @@ export class Commands {
    * the turn's end, or in a few where that is long, since the system call costs more than all that we do for a command. Not in a
    * Cluster, where each node has a socket of its own.
    */
-  #batchOfNow(): Batch | undefined {
-    if (this.#turn) return this.#turn.join();
-    const stream = isCluster(this.#client) ? undefined : (this.#client.stream as Redis["stream"] | undefined);
-    if (stream === undefined) return undefined; // or not connected yet
-    const turn = new Turn(stream);
+  #turnOfNow(): Turn {
+    if (this.#turn) {
+      this.#turn.join();
+      return this.#turn;
+    }
+    const turn = new Turn(isCluster(this.#client) ? undefined : (this.#client.stream as Redis["stream"] | undefined));
     this.#turn = turn;
     setImmediate(() => {
-      this.#turn = undefined;
-      turn.end();
+      try {
+        turn.end();
+      } finally {
+        // Not before: what is sent while it ends is part of it.
+        this.#turn = undefined;
+      }
     });
-    return undefined;
+    return turn;
   }
 
   #mayProbe(): boolean {

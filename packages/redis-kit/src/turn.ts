@@ -1,5 +1,7 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+
 /**
- * How long a command is held for others to leave with it, in ms. Of many requests that go on by one reply, one would else leave
+ * After so long what is held leaves before one more is sent, in ms. Of many requests that go on by one reply, one would else leave
  * after the last was worked at; a Redis that is some way off, and this process, would then wait for each other in turns.
  */
 const maxHeldMs = 0.2;
@@ -10,43 +12,49 @@ export interface Corkable {
   uncork(): void;
 }
 
-/** Commands that leave in one write. */
-export interface Batch {
-  /** When they left, on the monotonic clock, in ms; `undefined`: they have not. */
-  readonly leftAt: number | undefined;
-  /** Calls `work` when they leave, once however often it is given; what that sends leaves with them. */
-  atEnd(work: () => void): void;
-}
-
 /** A turn of the event loop in which a command has left. Those that come after it in the turn leave together. */
 export class Turn {
-  readonly #stream: Corkable;
+  readonly #stream: Corkable | undefined;
   #open: OpenBatch | undefined;
+  /** On the monotonic clock, in ms; `undefined`: it has not. Whoever held what, all has left by then. */
+  endedAt: number | undefined;
 
-  constructor(stream: Corkable) {
+  constructor(stream: Corkable | undefined) {
     this.#stream = stream;
   }
 
-  /** What a command that is sent now leaves with. */
-  join(): Batch {
-    if (this.#open?.isOverdue) this.end();
+  /** What a command that is sent now leaves with; `undefined`: it leaves by itself. */
+  join(): OpenBatch | undefined {
+    if (!this.#stream) return undefined;
+    if (this.#open?.isOverdue) this.#leave();
     this.#open ??= new OpenBatch(this.#stream);
     return this.#open;
   }
 
   /** Lets leave what has not left. */
   end(): void {
-    this.#open?.leave();
-    this.#open = undefined;
+    try {
+      this.#leave();
+    } finally {
+      this.endedAt = performance.now();
+    }
+  }
+
+  #leave(): void {
+    try {
+      this.#open?.leave();
+    } finally {
+      this.#open = undefined;
+    }
   }
 }
 
-class OpenBatch implements Batch {
+/** Commands that leave in one write. */
+class OpenBatch {
   readonly #stream: Corkable;
   readonly #beganAt = performance.now();
-  readonly #last = new Set<() => void>();
+  readonly #last = new Map<() => void, (work: () => void) => void>();
   #isLeaving = false;
-  leftAt: number | undefined;
 
   constructor(stream: Corkable) {
     this.#stream = stream;
@@ -57,20 +65,20 @@ class OpenBatch implements Batch {
     return !this.#isLeaving && performance.now() - this.#beganAt >= maxHeldMs;
   }
 
+  /** Calls `work` when they leave, as who gave it first would, and once however often it is given; what that sends leaves with them. */
   atEnd(work: () => void): void {
-    this.#last.add(work);
+    if (!this.#last.has(work)) this.#last.set(work, AsyncLocalStorage.snapshot());
   }
 
   leave(): void {
     this.#isLeaving = true;
     try {
-      for (const work of this.#last) {
+      for (const [work, within] of this.#last) {
         // First: it may be given anew while it runs.
         this.#last.delete(work);
-        work();
+        within(work);
       }
     } finally {
-      this.leftAt = performance.now();
       this.#stream.uncork();
     }
   }

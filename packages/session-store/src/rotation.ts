@@ -101,12 +101,12 @@ export class Rotation {
     }
   }
 
-  /** Replaces the old record if it is still what was seen. @returns the new one's, or what stood in the way */
+  /** Replaces the old record if it is still what was seen. */
   async #attempt(
     { base, draft, encoded, arrivedAs }: RotationAttempt,
     order: RotationOrder,
     { withinMs, deadline }: { withinMs: number; deadline: number },
-  ): Promise<{ outcome: "replaced"; base: Base } | { outcome: "gone" } | { outcome: "conflict"; current: string }> {
+  ): Promise<Attempted> {
     const { records, encoder, index, events, keys } = this.#parts;
     const { text, lifeMs, endsAt, head } = encoded;
     const { key } = draft;
@@ -177,6 +177,12 @@ export class Rotation {
     else await this.#parts.index.retire(row);
   }
 }
+
+/** What came of one try: the new record, or what stood in the old one's place. */
+type Attempted =
+  | { readonly outcome: "replaced"; readonly base: Base & { readonly remainingMs: number } }
+  | { readonly outcome: "gone" }
+  | { readonly outcome: "conflict"; readonly current: string };
 
 /** One try to replace an old record. */
 interface RotationAttempt {
