@@ -1,6 +1,5 @@
 // Not the global one, which fake timers of a user's tests hold up, and with it the client.
 import { setImmediate } from "node:timers";
-import type { Redis } from "ioredis";
 import { type RedisClient, isCluster } from "./client.ts";
 import { withDeadline } from "./deadline.ts";
 import { CommandError } from "./errors.ts";
@@ -89,7 +88,7 @@ export class Commands {
       this.#turn.join();
       return this.#turn;
     }
-    const turn = new Turn(isCluster(this.#client) ? undefined : (this.#client.stream as Redis["stream"] | undefined));
+    const turn = new Turn(isCluster(this.#client) ? undefined : this.#client.stream);
     this.#turn = turn;
     setImmediate(() => {
       try {

@@ -43,7 +43,8 @@ end
 
 if not redis.call("ZSCORE", KEYS[1], member) then
   if isDraft and not since then
-    return "stale"
+    -- Somebody else has made it what it was to become, and it keeps its age.
+    return redis.call("ZSCORE", KEYS[1], ARGV[1]) and "added" or "stale"
   end
   local count = isDraft and #drafts or sessions()
   if count >= tonumber(ARGV[2]) then

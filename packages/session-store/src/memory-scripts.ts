@@ -68,7 +68,7 @@ function admit(server: MemoryServer, index: string, [row = "", max = "", origin 
   const drafts = draftsIn(rows);
   const since = isDraft ? rows.get(found(rows, origin) ?? "") : undefined;
   if (!rows.has(member)) {
-    if (isDraft && since === undefined) return "stale";
+    if (isDraft && since === undefined) return rows.has(row) ? "added" : "stale";
     if ((isDraft ? drafts.length : sessionsIn(rows)) >= Number(max)) return "full";
   }
   // No two alike, as by the script's finer clock.

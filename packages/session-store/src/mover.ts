@@ -41,7 +41,7 @@ export class Mover {
     if (user !== undefined) {
       const row = { lifeMs: base.remainingMs ?? Infinity, endsAt: this.#heads.endOf(base.text), max: Infinity };
       const add = (origin?: string) => this.#index.add(user, key, { ...row, origin }, this.#deadlineMs);
-      // Somebody else has moved it, or its row was lost.
+      // Somebody else has ended it, or its row was lost.
       if ((await add(base.key)) === "stale") await add();
     }
     const moved = await this.#records.move(base);

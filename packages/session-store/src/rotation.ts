@@ -55,6 +55,8 @@ export class Rotation {
     const fields = encoder.copy(session);
     if (!tracked.base) return { tracked: new TrackedSession(order.newId), fields, given: fields };
     const newKey = records.keyFor(order.newId);
+    // Before the index is told: it would take that session for this one's draft.
+    if (await records.peek(newKey)) throw idInUse();
     const draft: Draft = { key: newKey, raw: undefined, row: undefined };
     try {
       const rotated = await this.#rotate(tracked, { base: tracked.base, fields, draft }, order, deadline);
@@ -113,7 +115,7 @@ export class Rotation {
     const before = encoder.headOf(base).meta?.user;
     const { user } = head.meta;
     // S7: it is the same session of the same user, until it replaces what it is a draft of and after.
-    const origin = user != null && user === before ? base.key : undefined;
+    let origin = user != null && user === before ? base.key : undefined;
     if (user != null) {
       const life = { lifeMs, endsAt };
       const max = origin === undefined ? order.maxRows : Infinity;
@@ -122,6 +124,7 @@ export class Rotation {
         if (!now || now.raw === "") return { outcome: "gone" };
         if (now.raw !== base.raw) return { outcome: "conflict", current: now.raw };
         await index.add(user, key, { ...life, max }, withinMs); // its row was lost
+        origin = undefined;
       }
     }
     const seenAt = performance.now();

@@ -87,11 +87,17 @@ export class UserIndex {
     throw new SessionStoreError("TOO_MANY_SESSIONS", "The user has as many sessions as are allowed; not stored.");
   }
 
-  /** As {@link UserIndex.remove}. The index may hold more than lives, so a failure is told and left to the sweep. */
+  /**
+   * As {@link UserIndex.remove}, of a session and its drafts: what has gone is replaced by none. The index may hold more than lives,
+   * so a failure is told and left to the sweep.
+   */
   async delist(row: Row): Promise<void> {
-    await this.remove(row).catch((error: unknown) => {
+    try {
+      const { drafts } = await this.remove(row);
+      for (const draft of drafts) await this.remove(draft);
+    } catch (error) {
       this.#events.report({ type: "index-failed", error: error as Error });
-    });
+    }
   }
 
   /** As {@link UserIndex.trim}, for a session that has become another's. A failure is told and left to the sweep. */
@@ -153,15 +159,14 @@ export class UserIndex {
     if (end !== Infinity) await this.#note("LT", row, end, withinMs);
   }
 
-  /** All rows of a user: those of drafts first, then the others, the oldest first of either. */
+  /** All rows of a user, the oldest first. A draft is as old as its session. */
   async rows(user: string): Promise<Row[]> {
-    const rows = await read(() =>
-      this.#commands.send("the listing of an index", (client) => client.zrange(this.#keys.userIndex(user), 0, "-1")),
-    );
-    const found = rows.map((row): Row => ({ user, ...this.#keys.recordOfRow(row) }));
-    // Below 0, that is from the youngest to the oldest.
-    const drafts = found.filter(({ origin }) => origin !== undefined).reverse();
-    return [...drafts, ...found.filter(({ origin }) => origin === undefined)];
+    const list = (client: RedisClient) => client.zrange(this.#keys.userIndex(user), 0, "-1", "WITHSCORES");
+    const reply: unknown[] = await read(() => this.#commands.send("the listing of an index", list));
+    // A client of RESP3 gives pairs.
+    const flat = reply.flat().map(String);
+    const aged = flat.flatMap((row, at) => (at % 2 === 0 ? [{ row, age: Math.abs(Number(flat[at + 1])) }] : []));
+    return aged.sort((one, two) => one.age - two.age).map(({ row }) => ({ user, ...this.#keys.recordOfRow(row) }));
   }
 
   /** Rows whose sessions may have ended by now. */

@@ -1,5 +1,5 @@
 import { hasPassed } from "./expiry.ts";
-import { holdsRecord, isForward, isReplaced } from "./forward.ts";
+import { holdsRecord, isForward } from "./forward.ts";
 import type { RecordHeads } from "./record-heads.ts";
 import type { Records } from "./records.ts";
 import type { RecordReply } from "./scripts.ts";
@@ -64,20 +64,28 @@ export class UserRows {
     const known = new Set<string>();
     for (let look = 1; ; look += 1) {
       const rows = await this.#index.rows(user);
-      const [drafts, others] = [rows.filter(isDraft), rows.filter((row) => !isDraft(row))];
-      const judged = await inBatches(others, (row) => this.judge(row));
-      const origins = new Set(drafts.map(({ origin }) => origin));
-      const replaced = judged.filter(({ reply }) => reply !== undefined && isReplaced(reply.raw));
-      // What has got a new id since the rows were listed has a row that they lack. Once listed again, what lacks one has none.
-      const lost = replaced.map(({ row }) => row.key).filter((key) => !origins.has(key) && !known.has(key));
-      if (lost.length > 0 && look < maxLooks) {
-        for (const key of lost) known.add(key);
-        continue;
-      }
+      const judged = new Map<string, Judged>();
       // Drafts last, in turn: one whose session was found to have got its id has its record by now.
-      for (const row of drafts) judged.push(await this.judge(row));
-      return inGroups(judged);
+      const others = rows.filter(({ origin }) => origin === undefined);
+      for (const found of await inBatches(others, (row) => this.judge(row))) judged.set(found.row.key, found);
+      for (const row of rows.filter(isDraft)) judged.set(row.key, await this.#judgeDraft(row, judged));
+      const origins = new Set(rows.map(({ origin }) => origin));
+      const replaced = [...judged.values()].filter(({ reply }) => reply !== undefined && isForward(reply.raw));
+      // What has gone on since the rows were listed has a row that they lack. Once listed again, what lacks one has none.
+      const lost = replaced.map(({ row }) => row.key).filter((key) => !origins.has(key) && !known.has(key));
+      if (lost.length === 0 || look === maxLooks) return inGroups(rows.flatMap(({ key }) => judged.get(key) ?? []));
+      for (const key of lost) known.add(key);
     }
+  }
+
+  /** A draft is dead, though its record lives, where nothing can lead to it any more. */
+  async #judgeDraft(row: Row & { readonly origin: string }, judged: ReadonlyMap<string, Judged>): Promise<Judged> {
+    const { user, origin } = row;
+    // First: a session whose end was seen has not become its draft since.
+    const session = judged.get(origin) ?? (await this.judge({ user, key: origin }));
+    const found = await this.judge(row);
+    const isOver = session.reply?.raw === "" || session.standing === "another's" || session.standing === "nobody's";
+    return isOver ? { ...found, standing: "over" } : found;
   }
 
   /** What a row says, judged by the record: it may have gone since, or be somebody else's. */
@@ -95,30 +103,32 @@ export class UserRows {
   }
 }
 
-/** The rows of each session together. */
-function inGroups(judged: readonly Judged[]): Judged[][] {
-  const origins = new Map(judged.map(({ row: { key, origin } }) => [key, origin]));
-  const places = new Map(judged.map(({ row }, place) => [row.key, place]));
-  const sessions = new Map<string, { found: Judged; depth: number }[]>();
-  for (const found of judged) {
-    // A draft may have one itself, where its server died before it could say that it has replaced its session.
-    const path = new Set<string>();
-    let { key } = found.row;
-    for (let origin = origins.get(key); origin !== undefined && !path.has(origin); origin = origins.get(key)) {
-      path.add(key);
-      key = origin;
-    }
-    sessions.set(key, [...(sessions.get(key) ?? []), { found, depth: path.size }]);
-  }
-  // A draft whose session has no row any more comes first: it is older than any that came meanwhile.
-  const place = (key: string) => places.get(key) ?? -1;
-  return [...sessions]
-    .sort(([one], [two]) => place(one) - place(two))
-    .map(([, group]) => group.sort((one, two) => one.depth - two.depth).map(({ found }) => found));
+/**
+ * The keys that a row's session has had, from the row's own to the first: a draft may have one itself, where its server died before
+ * it could say that it has replaced its session. `origins`: what each is a draft of.
+ */
+export function pathFrom(key: string, origins: ReadonlyMap<string, string | undefined>): string[] {
+  const path = new Set([key]);
+  for (let at = origins.get(key); at !== undefined && !path.has(at); at = origins.get(at)) path.add(at);
+  return [...path];
 }
 
-function isDraft({ origin }: Row): boolean {
-  return origin !== undefined;
+/** The rows of each session together, the sessions in the order of the rows. */
+function inGroups(judged: readonly Judged[]): Judged[][] {
+  const origins = new Map(judged.map(({ row: { key, origin } }) => [key, origin]));
+  const sessions = new Map<string, { found: Judged; depth: number }[]>();
+  for (const found of judged) {
+    const path = pathFrom(found.row.key, origins);
+    const first = path.at(-1) ?? "";
+    sessions.set(first, [...(sessions.get(first) ?? []), { found, depth: path.length }]);
+  }
+  return [...sessions.values()].map((group) =>
+    group.sort((one, two) => one.depth - two.depth).map(({ found }) => found),
+  );
+}
+
+function isDraft(row: Row): row is Row & { readonly origin: string } {
+  return row.origin !== undefined;
 }
 
 /** Does `work` for each, so many at a time. */

@@ -11,7 +11,7 @@ import type { Records } from "./records.ts";
 import type { RecordReply } from "./scripts.ts";
 import { SessionNames } from "./session-names.ts";
 import type { Row, UserIndex } from "./user-index.ts";
-import { type Judged, UserRows, inBatches } from "./user-rows.ts";
+import { type Judged, UserRows, inBatches, pathFrom } from "./user-rows.ts";
 
 /** One of a user's sessions, as the user may see it. */
 export interface UserSession {
@@ -94,7 +94,8 @@ export class UserSessions {
       const handle = this.#keys.handleOf(key);
       return !spared.has(handle) && (wanted === undefined || wanted.has(handle));
     };
-    const ended = new Map<string, string | undefined>();
+    const origins = new Map<string, string | undefined>();
+    const ended = new Set<string>();
     let spareId = except;
     // Again, for those that got a new id or a new place meanwhile: their new row came before the old one went.
     for (let pass = 0; pass < maxPasses; pass += 1) {
@@ -106,10 +107,13 @@ export class UserSessions {
       wanted?.join(pairs);
       const meant = rows.filter(isMeant);
       const outcomes = await inBatches(meant, (row) => this.#end(row, why));
-      for (const [at, { key, origin }] of meant.entries()) if (outcomes[at] === "ended") ended.set(key, origin);
-      // A draft that ended with its session was none of its own.
-      const isOne = (origin: string | undefined) => origin === undefined || !ended.has(origin);
-      if (outcomes.every((outcome) => outcome === "left")) return [...ended.values()].filter(isOne).length;
+      for (const [at, { key, origin }] of meant.entries()) {
+        origins.set(key, origin ?? origins.get(key));
+        if (outcomes[at] === "ended") ended.add(key);
+      }
+      if (outcomes.every((outcome) => outcome === "left")) {
+        return new Set([...ended].map((key) => pathFrom(key, origins).at(-1))).size;
+      }
     }
     throw new SessionStoreError("UNAVAILABLE", "New sessions of the user kept coming; not all were ended. Try again.");
   }
