@@ -64,11 +64,6 @@ export function isEnd(raw: string): boolean {
   return raw.startsWith(endMark);
 }
 
-/** Whether a raw text says that its session has another id, or that its id leads nowhere. */
-export function isReplaced(raw: string): boolean {
-  return raw.startsWith(rotatedMark) || isEnd(raw);
-}
-
 /** Whether a raw text holds a session: a record, or one that is moving and has not arrived. */
 export function holdsRecord(raw: string): boolean {
   return raw.startsWith(movedMark) ? raw.length > movedMark.length : raw !== "" && !isForward(raw);
