@@ -56,11 +56,11 @@ export interface SessionOptions {
   readonly onCommitError?: ((error: SessionStoreError, request: Request, response: Response) => void) | undefined;
 }
 
-/** An engine made elsewhere, to be shared. */
-export interface SharedEngine {
+/** An engine made elsewhere, to be shared. It has its options: none of them can be given beside it. */
+export type SharedEngine = {
   /** What {@link createSessions} gave. */
   readonly sessions: Sessions;
-}
+} & { readonly [Option in keyof SessionsOptions]?: never };
 
 /**
  * Session middleware with the API of express-session, on Redis.
