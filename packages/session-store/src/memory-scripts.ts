@@ -55,6 +55,10 @@ function destroy(server: MemoryServer, key: string, args: readonly string[]): st
   const [tombstoneMs = "", channel = "", message = "", what = ""] = args;
   const text = server.type(key) === "string" ? (server.text(key) ?? "") : "";
   if (isForward(text) && what === "record") return text;
+  if (isForward(text) && !text.startsWith(">m")) {
+    server.setText(key, ">x", Number(tombstoneMs));
+    return text;
+  }
   server.setText(key, "", Number(tombstoneMs));
   if (text === "") return null;
   if (holdsRecord(text)) server.publish(channel, message);

@@ -81,7 +81,7 @@ export class UserRows {
   /** A draft is dead, though its record lives, where nothing can lead to it any more. */
   async #judgeDraft(row: Row & { readonly origin: string }, judged: ReadonlyMap<string, Judged>): Promise<Judged> {
     const { user, origin } = row;
-    // First: a session whose end was seen has not become its draft since.
+    // First: a session whose end was seen has not become its draft since. What is left of an id that was replaced is not empty.
     const session = judged.get(origin) ?? (await this.judge({ user, key: origin }));
     const found = await this.judge(row);
     const isOver = session.reply?.raw === "" || session.standing === "another's" || session.standing === "nobody's";
