@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 
+/** Longer in fact: the kernel rounds it up to about 0.1 ms. */
 const pauseMs = 0.05;
 const never = new Int32Array(new SharedArrayBuffer(4));
 

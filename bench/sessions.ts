@@ -15,9 +15,9 @@ const benchmark: Benchmark = {
   pace: { rounds: 11, turnMs: 400, warmUpMs: 2_000 },
   describe: ({ rounds, turnMs, warmUpMs }) => [
     "Redis as infra/redis/state.conf has it, but nothing on disk.",
-    "Each product in an Express server process of its own for each table, all asked by one other process over keep-alive",
-    "connections, each of which sends its next request when the last is answered: 16 of them, and 4 where Redis is away. 400",
-    "sessions.",
+    "Each product in an Express server process of its own, new for each table.",
+    "All are asked by one other process over keep-alive connections, each of which sends its next request when the last is answered.",
+    "16 connections, and 4 where Redis is away; 400 sessions.",
     `${rounds} rounds, in each of them every product for ${turnMs} ms in turn, after ${warmUpMs} ms to warm up.`,
   ],
   measure: async (surroundings, tell) => {

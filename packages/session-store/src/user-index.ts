@@ -22,6 +22,15 @@ export interface Row {
   readonly origin?: string | undefined;
 }
 
+/** What became of a row that was to be taken away. */
+export interface Taken {
+  readonly isGone: boolean;
+  /** Whether it was this that took it away. */
+  readonly isMine: boolean;
+  /** The rows of its drafts. */
+  readonly drafts: readonly Row[];
+}
+
 /**
  * S8: which sessions a user has.
  *
@@ -121,21 +130,16 @@ export class UserIndex {
     }
   }
 
-  /** Takes away a session whose record has gone. @returns whether nobody else has, and the rows of its drafts */
-  async remove(row: Row): Promise<{ isMine: boolean; drafts: readonly Row[] }> {
-    const { drafts } = await this.#trim(row, 0);
-    return { isMine: await this.settle(row), drafts };
+  /** Takes away a session whose record has gone. */
+  async remove(row: Row): Promise<Taken> {
+    return this.#trim(row, 0);
   }
 
   /**
    * Takes away a row that names nothing of this user's, unless it is so young that the commit it was added for may be on its way.
-   *
-   * @returns whether it is gone, and was taken by this; and the rows of its drafts
    */
-  async trim(row: Row): Promise<{ isGone: boolean; isMine: boolean; drafts: readonly Row[] }> {
-    const { verdict, drafts } = await this.#trim(row, this.settledMs);
-    const isGone = verdict !== "young";
-    return { isGone, isMine: isGone && (await this.settle(row)), drafts };
+  async trim(row: Row): Promise<Taken> {
+    return this.#trim(row, this.settledMs);
   }
 
   /** Forgets when a session was to end. @returns whether nobody else has */
@@ -189,12 +193,16 @@ export class UserIndex {
     await write(() => this.#commands.send<unknown>("the indexing of a session", add, withinMs));
   }
 
-  async #trim(row: Row, settledMs: number): Promise<{ verdict: "trimmed" | "young" | "none"; drafts: readonly Row[] }> {
+  async #trim(row: Row, settledMs: number): Promise<Taken> {
     const { user, key } = row;
     const named = { ...this.#named(row), settledMs };
     const { verdict, drafts } = await write(() => trimRow(this.#commands, this.#keys.userIndex(user), named));
-    const origin = key;
-    return { verdict, drafts: drafts.map((draft) => ({ user, key: this.#keys.recordOfRow(draft).key, origin })) };
+    const isGone = verdict !== "young";
+    return {
+      isGone,
+      isMine: isGone && (await this.settle(row)),
+      drafts: drafts.map((draft) => ({ user, key: this.#keys.recordOfRow(draft).key, origin: key })),
+    };
   }
 
   #named({ key, origin }: Row): NamedRow {

@@ -3,7 +3,7 @@ import { holdsRecord, isForward } from "./forward.ts";
 import type { RecordHeads } from "./record-heads.ts";
 import type { Records } from "./records.ts";
 import type { RecordReply } from "./scripts.ts";
-import type { Row, UserIndex } from "./user-index.ts";
+import type { Row, Taken, UserIndex } from "./user-index.ts";
 
 /** A row of the index beside its record. */
 export interface Judged {
@@ -20,15 +20,6 @@ export interface Judged {
   readonly standing: "lives" | "over" | "absent" | "another's" | "nobody's" | "unreadable";
   /** When the absolute limit ends it, ms on the wall clock. */
   readonly endsAt?: number | undefined;
-}
-
-/** What became of a row that was to be taken away. */
-export interface Taken {
-  readonly isGone: boolean;
-  /** Whether it was this that took it away. */
-  readonly isMine: boolean;
-  /** The rows of its drafts. */
-  readonly drafts: readonly Row[];
 }
 
 /** How many records are looked at at a time. */
@@ -52,8 +43,7 @@ export class UserRows {
   /** Takes a row away whose session is not this user's, unless it may become so. */
   async takeAway(row: Row, standing: Judged["standing"]): Promise<Taken> {
     if (standing === "unreadable") return { isGone: false, isMine: false, drafts: [] };
-    if (standing === "over") return { isGone: true, ...(await this.#index.remove(row)) };
-    return this.#index.trim(row);
+    return standing === "over" ? this.#index.remove(row) : this.#index.trim(row);
   }
 
   /**
