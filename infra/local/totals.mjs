@@ -1,4 +1,5 @@
-// The totals of a whole run, from the reports and the exit codes of its commands:
+// The totals of a whole run, from the reports and the exit codes of its commands, and each test that failed with its
+// error: of a log this long, readers may be left with the end alone.
 // node totals.mjs <npm test> <npm run check> <npm run spec> <npm run test:compose>
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -6,6 +7,8 @@ import { fileURLToPath } from "node:url";
 
 const reports = fileURLToPath(new URL("../../.lockstep/report/", import.meta.url));
 const [tests, check, spec, compose] = process.argv.slice(2).map(Number);
+
+/** @typedef {{ passed: number, failed: number, failures?: readonly string[] }} Count */
 
 const counts = [
   counted("npm test", tests, readReport("test.json", countsOfVitest)),
@@ -23,20 +26,22 @@ process.exit(failed === 0 ? 0 : 1);
  *
  * @param {string} command
  * @param {number | undefined} code
- * @param {{ passed: number, failed: number } | undefined} count
+ * @param {Count | undefined} count
+ * @returns {Count}
  */
 function counted(command, code, count) {
-  const { passed, failed } = count ?? { passed: 0, failed: 1 };
-  const failures = code === 0 ? failed : Math.max(failed, 1);
+  const { passed, failed: reported, failures = [] } = count ?? { passed: 0, failed: 1 };
+  const failed = code === 0 ? reported : Math.max(reported, 1);
   const report = count === undefined ? " and left no report" : "";
-  console.log(`${command}: ${passed} passed, ${failures} failed (ended with code ${code}${report})`);
-  return { passed, failed: failures };
+  for (const failure of failures) console.log(`FAILED ${failure}\n`);
+  console.log(`${command}: ${passed} passed, ${failed} failed (ended with code ${code}${report})`);
+  return { passed, failed };
 }
 
 /**
  * @template R
  * @param {string} file
- * @param {(report: R) => { passed: number, failed: number }} countsOf
+ * @param {(report: R) => Count} countsOf
  */
 function readReport(file, countsOf) {
   try {
@@ -50,18 +55,36 @@ function readReport(file, countsOf) {
  * @param {{
  *   numPassedTests: number,
  *   numFailedTests: number,
- *   testResults: { status: string, assertionResults: { status: string }[] }[]
+ *   testResults: {
+ *     name: string,
+ *     status: string,
+ *     message: string,
+ *     assertionResults: { status: string, fullName: string, failureMessages: string[] }[]
+ *   }[]
  * }} report
+ * @returns {Count}
  */
 function countsOfVitest({ numPassedTests, numFailedTests, testResults }) {
   // A file that can't be loaded has failed without a test in it that has.
   const broken = testResults.filter(
     ({ status, assertionResults }) => status === "failed" && assertionResults.every((test) => test.status !== "failed"),
   );
-  return { passed: Number(numPassedTests), failed: Number(numFailedTests) + broken.length };
+  const failures = testResults.flatMap(({ name, assertionResults }) =>
+    assertionResults
+      .filter(({ status }) => status === "failed")
+      .map(({ fullName, failureMessages }) => `${name}: ${fullName}\n${failureMessages.join("\n")}`),
+  );
+  return {
+    passed: Number(numPassedTests),
+    failed: Number(numFailedTests) + broken.length,
+    failures: [...failures, ...broken.map(({ name, message }) => `${name}\n${message}`)],
+  };
 }
 
-/** @param {{ passed: number, failed: number }} report of spec/check.mjs */
+/**
+ * @param {Count} report of spec/check.mjs
+ * @returns {Count}
+ */
 function countsOfSpec({ passed, failed }) {
   return { passed, failed };
 }
