@@ -215,7 +215,8 @@ describe("a client that is ended in the middle of a turn", () => {
   ])("has sent what was sent before: %s", async (_, end) => {
     const { redis, client, commands, outcomes } = await started(1_000);
     const works = ["a", "b", "c"].map((key) => commands.send("a test", (own) => own.set(key, key)));
-    void end(client);
+    // Its own answer may be lost: Redis closes a connection on which something comes after a QUIT.
+    Promise.resolve(end(client)).catch(() => undefined);
     const later = ["d", "e"].map((key) => commands.send("a test", (own) => own.set(key, key)));
     await Promise.all([outcomes(works), outcomes(later)]);
     const other = connect(redis.port);

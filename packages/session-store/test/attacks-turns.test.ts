@@ -133,7 +133,8 @@ describe("in the middle of a turn", () => {
   ])("%s settles all that was asked, before and after", async (_, end) => {
     const { client, create, loads, commits } = await started();
     const works: Promise<unknown>[] = [...loads(0), ...commits(0), create("a", {}), create("b", {})];
-    void end(client);
+    // Its own answer may be lost: Redis closes a connection on which something comes after a QUIT.
+    Promise.resolve(end(client)).catch(() => undefined);
     works.push(...loads(10), create("c", {}), create("d", {}));
     const startedAt = performance.now();
     const outcomes = await outcomesOf(works);
