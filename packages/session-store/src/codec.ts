@@ -231,8 +231,10 @@ function isTime(value: unknown): boolean {
   return value == null || value === false || (typeof value === "number" && Math.abs(value) < 1e15);
 }
 
+/** As JSON holds one, or as a serializer of the user's may. */
 function isDate(value: unknown): boolean {
-  return value == null || value === false || !Number.isNaN(new Date(value as string).getTime());
+  if (value == null || value === false) return true;
+  return (typeof value === "string" || value instanceof Date) && !Number.isNaN(new Date(value).getTime());
 }
 
 /** Whether a cookie has these attributes, and no others but when it ends. What is `undefined` is not there. */

@@ -194,6 +194,8 @@ describe.each(Object.entries(schemes))("S11: a record that can't be used, %s", (
     const odd = fc.oneof(
       fc.jsonValue({ maxDepth: 1 }),
       fc.constantFrom(-1, 1e15, 1e300, 0.5, "", "Invalid Date", "\ud800", "; Domain=evil", "a\r\nb"),
+      // A conversion would call what is no function.
+      fc.constantFrom(...["toString", "valueOf", "toJSON", "constructor", "then"].map((method) => ({ [method]: "" }))),
     );
     await fc.assert(
       fc.asyncProperty(fc.constantFrom(...pathsIn(record)), odd, (path, value) =>
@@ -209,6 +211,10 @@ describe.each(Object.entries(schemes))("S11: a record that can't be used, %s", (
     ["with __proto__", (text: string) => text.replace("{", '{"__proto__":{"polluted":1},')],
     ["with __proto__ further down", (text: string) => text.replace('"form":{', '"form":{"__proto__":{"polluted":1},')],
     ["with __proto__ in disguise", (text: string) => text.replace("{", String.raw`{"\u005f_proto__":{"polluted":1},`)],
+    [
+      "with an end of its cookie that is no date",
+      (text: string) => text.replace(/"expires":"[^"]*"/, '"expires":{"toString":""}'),
+    ],
     ["nested too deep", (text: string) => text.replace("{", `{"deep":${"[".repeat(9_000)}${"]".repeat(9_000)},`)],
     ["huge, and no JSON", (text: string) => `${text.slice(0, -1)}${" ".repeat(10_000_000)}`],
     ["not UTF-8", (text: string) => Buffer.from(text.replace("Stift", "St\xefft"), "latin1")],
