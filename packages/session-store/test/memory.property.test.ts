@@ -68,7 +68,7 @@ async function run(redis: Redis, calls: readonly Call[]) {
     const given = args.map((arg) => (arg === "told" ? `${prefix}told` : arg));
     const full = keys.map((key) => prefix + key);
     const reply = await runScript(redis, script(verb), full, given);
-    replies.push(verb === "load" ? (reply as (unknown[] | 0 | null)[]).map((found) => found && found[0]) : reply);
+    replies.push(comparable(verb, reply));
   }
   const left = [];
   for (const key of ["a", "b"]) {
@@ -79,6 +79,13 @@ async function run(redis: Redis, calls: readonly Call[]) {
   await expect.poll(() => told.at(-1), { interval: 1 }).toBe("the end");
   listener.disconnect();
   return { replies, left, rows: rows.toSorted(), told };
+}
+
+function comparable(verb: string, reply: unknown): unknown {
+  if (verb === "load") return (reply as (unknown[] | 0 | null)[]).map((found) => found && found[0]);
+  // Drafts of one session are of one age, so they have no order.
+  if (verb === "trim") return (reply as string[]).toSpliced(1, Infinity, ...(reply as string[]).slice(1).toSorted());
+  return reply;
 }
 
 it("each script does in memory what it does on Redis", async () => {
