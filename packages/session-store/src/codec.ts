@@ -231,6 +231,11 @@ function isTime(value: unknown): boolean {
   return value == null || value === false || (typeof value === "number" && Math.abs(value) < 1e15);
 }
 
+/** Whether it is one that a clock has told and a `Date` can hold, in ms since 1970. */
+function isMoment(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 8.64e15;
+}
+
 /** As JSON holds one, or as a serializer of the user's may. */
 function isDate(value: unknown): boolean {
   if (value == null || value === false) return true;
@@ -256,6 +261,6 @@ function asMeta(meta: unknown): RecordMeta | undefined {
   const { created, writes, user } = meta;
   const isUser = user == null || typeof user === "string";
   const isWrites = Array.isArray(writes) && writes.every((name) => typeof name === "string");
-  if (typeof created !== "number" || !isWrites || !isUser) throw new CorruptRecord("metadata damaged");
+  if (!isMoment(created) || !isWrites || !isUser) throw new CorruptRecord("metadata damaged");
   return { v: 1, created, writes, user };
 }
