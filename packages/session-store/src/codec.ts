@@ -231,15 +231,18 @@ function isTime(value: unknown): boolean {
   return value == null || value === false || (typeof value === "number" && Math.abs(value) < 1e15);
 }
 
-/** Whether it is one that a clock has told and a `Date` can hold, in ms since 1970. */
+/** Whether it is one that a `Date` can hold, in ms since 1970: whatever a clock may have told. */
 function isMoment(value: unknown): value is number {
-  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 8.64e15;
+  return typeof value === "number" && Math.abs(value) <= 8.64e15;
 }
 
-/** As JSON holds one, or as a serializer of the user's may. */
 function isDate(value: unknown): boolean {
   if (value == null || value === false) return true;
-  return (typeof value === "string" || value instanceof Date) && !Number.isNaN(new Date(value).getTime());
+  try {
+    return !Number.isNaN(new Date(value as string).getTime());
+  } catch {
+    return false; // It calls the methods of an object, which may be none.
+  }
 }
 
 /** Whether a cookie has these attributes, and no others but when it ends. What is `undefined` is not there. */

@@ -26,7 +26,7 @@ interface Told {
 /** How the sessions stand in Redis. */
 const schemes: Record<string, Partial<SessionsOptions>> = {
   "plain ids": { ids: "plain" },
-  "hashed ids": { ids: "hashed", userOf: ({ user }) => user as string, absoluteMs: 1e14 },
+  "hashed ids": { ids: "hashed", userOf: ({ user }) => user as string, absoluteMs: 2e16 },
   encrypted: { encryption: { keys: [randomBytes(32), randomBytes(32)] } },
 };
 
@@ -207,7 +207,7 @@ describe.each(Object.entries(schemes))("S11: a record that can't be used, %s", (
 
   it.each([
     ["from a newer version", (text: string) => text.replace('"v":1', '"v":2')],
-    ["that began before there were clocks", (text: string) => text.replace('"created":', '"created":-')],
+    ["that began at no time", (text: string) => text.replace(/"created":\d+/, '"created":-2.3e60')],
     ["without a cookie", (text: string) => text.replace('"cookie":', '"biscuit":')],
     ["with __proto__", (text: string) => text.replace("{", '{"__proto__":{"polluted":1},')],
     ["with __proto__ further down", (text: string) => text.replace('"form":{', '"form":{"__proto__":{"polluted":1},')],
@@ -223,6 +223,20 @@ describe.each(Object.entries(schemes))("S11: a record that can't be used, %s", (
     const { key, valid, expectKept } = await start(scheme);
     await client.set(key, damage(valid.toString()), "PX", 60_000);
     await expectKept();
+  });
+
+  it.each([
+    // A handler has set it, or another store did: it is reckoned anew from originalMaxAge.
+    ["ends at a number", (text: string) => text.replace(/"expires":"[^"]*"/, '"expires":60000')],
+    ["began by a clock that is far behind", (text: string) => text.replace(/"created":\d+/, '"created":-1000')],
+    ["began by a clock of finer steps", (text: string) => text.replace(/"created":\d+/, "$&.25")],
+  ])("is a session where it %s", async (_kind, change) => {
+    const { key, valid, use } = await start(scheme);
+    const changed = change(valid.toString());
+    expect(changed).not.toBe(valid.toString());
+    await client.set(key, changed, "PX", 60_000);
+    expect(await use()).toMatchObject({ isUsed: true, fields: { user: "alice" } });
+    expect((await use()).isUsed).toBe(true);
   });
 
   it("is not one that names constructor, prototype or a session's methods", async () => {
