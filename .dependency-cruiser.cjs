@@ -72,16 +72,16 @@ module.exports = {
       to: { path: inSessionStore("scripts"), dependencyTypesNot: ["type-only"] },
     },
     {
-      name: "only-entries-calls-the-cache's-scripts",
+      name: "only-the-redis-driver-and-the-queue-call-the-cache's-scripts",
       severity: "error",
-      from: { path: "^packages/cache/src/", pathNot: inCache("entries") },
+      from: { path: "^packages/cache/src/", pathNot: inCache("drivers/redis|write-behind/queue") },
       // The shapes of replies and fills are known above; tsPreCompilationDeps sees their types too.
       to: { path: inCache("scripts"), dependencyTypesNot: ["type-only"] },
     },
     {
       name: "the-cache's-rules-are-pure",
       severity: "error",
-      from: { path: inCache("codec|keys") },
+      from: { path: inCache("codec|keys|freshness") },
       to: { path: "^packages/cache/src/", pathNot: inCache("errors") },
     },
     { name: "nothing-unresolvable", severity: "error", from: {}, to: { couldNotResolve: true } },

@@ -119,7 +119,7 @@ const mutants: readonly { rule: string; violations: Violations; mutation: Mutati
     mutation: {
       name: "fill-without-token",
       file: "lua/store.lua",
-      cut: 'redis.call("GET", key) ~= epoch .. " f" .. token',
+      cut: "not (isFill or isRefresh)",
       instead: "false",
     },
   },
@@ -175,7 +175,7 @@ const mutants: readonly { rule: string; violations: Violations; mutation: Mutati
     mutation: {
       name: "fill-while-pending",
       file: "lua/read.lua",
-      cut: "#pendingTokens(KEYS[i + 1]) > 0",
+      cut: "#pendingTokens(mark) > 0",
       instead: "false",
     },
   },
@@ -185,8 +185,8 @@ const mutants: readonly { rule: string; violations: Violations; mutation: Mutati
     mutation: {
       name: "load-each",
       file: "lua/read.lua",
-      cut: 'reply = "busy"',
-      instead: 'reply = "pending"',
+      cut: 'return "busy"',
+      instead: 'return "pending"',
     },
   },
   {
@@ -195,8 +195,8 @@ const mutants: readonly { rule: string; violations: Violations; mutation: Mutati
     mutation: {
       name: "immortal-token",
       file: "lua/read.lua",
-      cut: 'fill, "PX", ARGV[2])',
-      instead: "fill)",
+      cut: '.. token, "PX", ARGV[2])',
+      instead: ".. token)",
     },
   },
   {
@@ -208,8 +208,8 @@ const mutants: readonly { rule: string; violations: Violations; mutation: Mutati
     mutation: {
       name: "token-kept",
       file: "src/reader.ts",
-      cut: "        this.#store({ key: entry, token, lifeMs: 0 });\n        read.reject(error);",
-      instead: "        read.reject(error);",
+      cut: '        this.#store({ key: entry, token, result: { outcome: "failed", pauseMs: failurePauseMs } });\n',
+      instead: "",
     },
   },
   {
@@ -257,7 +257,7 @@ const mutants: readonly { rule: string; violations: Violations; mutation: Mutati
     violations: readsWithoutEnd,
     mutation: {
       name: "endless-command",
-      file: "src/entries.ts",
+      file: "src/drivers/redis.ts",
       cut: "new Commands(client, { deadlineMs })",
       instead: "new Commands(client, { deadlineMs: 60_000 + deadlineMs })",
     },

@@ -154,7 +154,7 @@ test("while the cache Redis is gone, the many who ask a server at once are a few
     await databaseProxy.set("hold");
     const visits = ids.map((id) => visitor.copy().request("GET", `${stack.server(1)}/api/people/${id}`));
     try {
-      const allAreThere = async () => (await figures()).withoutRedis === before.withoutRedis + ids.length;
+      const allAreThere = async () => (await figures()).unavailable === before.unavailable + ids.length;
       await eventually("all of them wait for the database", allAreThere);
     } finally {
       await databaseProxy.set("pass");
@@ -183,10 +183,10 @@ async function idsOfPeople(count: number): Promise<string[]> {
 }
 
 /** Of the first server. */
-async function figures(): Promise<{ withoutRedis: number; loads: number; queries: number }> {
+async function figures(): Promise<{ unavailable: number; loads: number; queries: number }> {
   const { body } = await new Client().request("GET", `${stack.server(1)}/api/cache`);
   const { collections } = body as {
-    collections: { counts: { withoutRedis: number; loads: number }; latency: { database: { count: number } } }[];
+    collections: { counts: { unavailable: number; loads: number }; latency: { database: { count: number } } }[];
   };
   const [profiles] = collections;
   if (profiles === undefined) throw new Error("No collection is open.");

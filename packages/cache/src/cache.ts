@@ -1,6 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { type Collection, OpenCollection } from "./collection.ts";
-import { Entries } from "./entries.ts";
+import { Copies } from "./copies.ts";
+import { RedisDriver } from "./drivers/redis.ts";
 import { unavailable } from "./errors.ts";
 import { tell } from "./events.ts";
 import { type CacheOptions, type CollectionOptions, resolveCacheOptions, resolveCollectionOptions } from "./options.ts";
@@ -44,7 +45,9 @@ export interface Cache {
  */
 export function createCache(options: CacheOptions): Cache {
   const resolved = resolveCacheOptions(options);
-  const entries = new Entries(resolved);
+  const { name, onEvent } = resolved;
+  const driver = new RedisDriver(resolved.client, resolved);
+  const copies = new Copies({ maxEntries: resolved.maxCopies, maxBytes: resolved.maxCopyBytes });
   const open = new Map<string, OpenCollection<never, never>>();
   const closed = new AbortController();
   let sweeper: NodeJS.Timeout;
@@ -54,25 +57,25 @@ export function createCache(options: CacheOptions): Cache {
   };
   const sweep = async () => {
     try {
-      await entries.sweep(() => pause(sweepPauseMs, undefined, { signal: closed.signal, ref: false }));
+      await driver.sweep(() => pause(sweepPauseMs, undefined, { signal: closed.signal, ref: false }));
     } catch (error) {
-      if (!closed.signal.aborted) tell(resolved.onEvent, { type: "sweep-failed", error });
+      if (!closed.signal.aborted) tell(onEvent, { type: "sweep-failed", error });
     }
     if (!closed.signal.aborted) planSweep();
   };
   planSweep();
   return {
-    name: resolved.name,
+    name,
     collection<T, Id>(type: string, given: CollectionOptions<T, Id>) {
       if (open.has(type)) throw new TypeError(`Lockstep cache: the collection "${type}" is open already.`);
-      const names = { cache: resolved.name, type };
-      const collection = new OpenCollection(entries, names, resolveCollectionOptions(type, given), resolved.onEvent);
+      const options = resolveCollectionOptions(type, given);
+      const collection = new OpenCollection({ driver, copies, onEvent }, { cache: name, type }, options);
       open.set(type, collection as unknown as OpenCollection<never, never>);
       return collection;
     },
     collections: () => [...open.values()],
     async ready() {
-      await entries.ready().catch((error: unknown) => {
+      await driver.ready().catch((error: unknown) => {
         throw unavailable(error);
       });
     },
@@ -80,6 +83,7 @@ export function createCache(options: CacheOptions): Cache {
       closed.abort();
       clearTimeout(sweeper);
       for (const collection of open.values()) collection.close();
+      driver.close();
     },
   };
 }

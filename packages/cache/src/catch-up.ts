@@ -1,4 +1,4 @@
-import type { Entries } from "./entries.ts";
+import type { Driver } from "./drivers/driver.ts";
 import type { EntryKeys } from "./keys.ts";
 
 /** How many entries may be owed an invalidation. */
@@ -12,15 +12,15 @@ const pauseMs = 250;
  * process that ends before are not.
  */
 export class CatchUp {
-  readonly #entries: Entries;
+  readonly #driver: Pick<Driver, "drop">;
   readonly #onDone: (count: number) => void;
   readonly #owed = new Map<string, EntryKeys>();
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
   /** @param onDone told how many were invalidated */
-  constructor(entries: Entries, onDone: (count: number) => void) {
-    this.#entries = entries;
+  constructor(driver: Pick<Driver, "drop">, onDone: (count: number) => void) {
+    this.#driver = driver;
     this.#onDone = onDone;
   }
 
@@ -52,7 +52,7 @@ export class CatchUp {
   async #pay(): Promise<void> {
     const due = [...this.#owed.values()];
     try {
-      await this.#entries.drop(due);
+      await this.#driver.drop(due);
       // By identity: one that was added again meanwhile is owed again.
       for (const keys of due) if (this.#owed.get(keys.entry) === keys) this.#owed.delete(keys.entry);
       this.#onDone(due.length);

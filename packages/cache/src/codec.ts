@@ -3,16 +3,18 @@ import { CacheError } from "./errors.ts";
 /** As it is: TypeScript leaves out that a function has no JSON. */
 const stringify: (value: unknown) => string | undefined = JSON.stringify;
 
-/** The text of a value that the source does not have. */
-const missing = "m";
+/** The revision as a text has it behind its first letter. */
+export function revisionIn(revision: number): string {
+  return `${revision}:`;
+}
 
 /**
- * A value as an entry holds it: `v` and its JSON, or `m` for `undefined`: the source has no such value.
+ * A value as an entry holds it: `v<revision>:` and its JSON, or `m<revision>:` for `undefined`: the source has no such value.
  *
  * @throws {@link CacheError} `INVALID_VALUE` for what JSON can't carry: a function, a symbol, a BigInt, a cycle
  */
-export function encode(value: unknown): string {
-  if (value === undefined) return missing;
+export function encode(value: unknown, revision: number): string {
+  if (value === undefined) return `m${revisionIn(revision)}`;
   let json: string | undefined;
   try {
     json = stringify(value);
@@ -20,17 +22,22 @@ export function encode(value: unknown): string {
     throw new CacheError("INVALID_VALUE", "A value to be cached can't be written as JSON.", { cause: error });
   }
   if (json === undefined) throw new CacheError("INVALID_VALUE", "A value to be cached has no form in JSON.");
-  return `v${json}`;
+  return `v${revisionIn(revision)}${json}`;
 }
 
 /** Whether the text stands for a value that the source does not have. */
 export function isMissing(text: string): boolean {
-  return text === missing;
+  return text.startsWith("m") && text.endsWith(":");
+}
+
+/** Whether a text was written under this revision. */
+export function isOfRevision(text: string, revision: number): boolean {
+  return text.startsWith(revisionIn(revision), 1);
 }
 
 /** The bytes of the JSON in a text. */
 export function sizeOf(text: string): number {
-  return Buffer.byteLength(text) - 1;
+  return Buffer.byteLength(text) - startOfJson(text);
 }
 
 /**
@@ -41,7 +48,11 @@ export function sizeOf(text: string): number {
 export function decode<T>(text: string): Readonly<T> | undefined {
   if (isMissing(text)) return undefined;
   if (!text.startsWith("v")) throw new SyntaxError("An entry is in no format of this package.");
-  return deepFreeze(JSON.parse(text.slice(1)) as T);
+  return deepFreeze(JSON.parse(text.slice(startOfJson(text))) as T);
+}
+
+function startOfJson(text: string): number {
+  return text.indexOf(":") + 1;
 }
 
 function deepFreeze<T>(value: T): Readonly<T> {

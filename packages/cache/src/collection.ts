@@ -1,9 +1,11 @@
-import { type CollectionCounts, Counts, type Latency, type Tier } from "./counts.ts";
-import type { Entries } from "./entries.ts";
+import type { Copies } from "./copies.ts";
+import { type CollectionCounts, Counts, type Latency, type TripTier } from "./counts.ts";
+import type { Driver } from "./drivers/driver.ts";
 import { CacheError } from "./errors.ts";
-import { type CacheEvent, tell } from "./events.ts";
+import { type OnEvent, tell } from "./events.ts";
 import { type EntryKeys, createKeys } from "./keys.ts";
 import type { ResolvedCollectionOptions, WriteContext } from "./options.ts";
+import { type CollectionParts, entryRulesOf } from "./parts.ts";
 import { type Lookup, Reader } from "./reader.ts";
 import { Writer } from "./writer.ts";
 
@@ -66,7 +68,7 @@ export interface Collection<T, Id = string> {
   counts(): CollectionCounts;
 
   /** How long the trips to Redis, and the loads, of this process took. */
-  latency(): Readonly<Record<Tier, Latency>>;
+  latency(): Readonly<Record<TripTier, Latency>>;
 }
 
 /** What `typeof` says of ids that are their own text. */
@@ -82,20 +84,26 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
   readonly #writer: Writer<T, Id>;
 
   constructor(
-    entries: Entries,
+    shared: { readonly driver: Driver; readonly copies: Copies; readonly onEvent: OnEvent },
     names: { cache: string; type: string },
     options: ResolvedCollectionOptions<T, Id>,
-    onEvent: ((event: CacheEvent) => void) | undefined,
   ) {
     this.type = names.type;
     this.#key = options.key;
     this.#keys = createKeys(names.cache, names.type);
     this.#counts = new Counts(names);
-    const tellOf: ConstructorParameters<typeof Reader>[3] = (event) => {
-      tell(onEvent, { ...event, collection: names.type });
+    const parts: CollectionParts<T, Id> = {
+      driver: shared.driver,
+      rules: entryRulesOf(options),
+      options,
+      copies: options.copyMs > 0 ? shared.copies : undefined,
+      counts: this.#counts,
+      tell: (event) => {
+        tell(shared.onEvent, { ...event, collection: names.type });
+      },
     };
-    this.#reader = new Reader(entries, options, this.#counts, tellOf);
-    this.#writer = new Writer(entries, options, this.#counts, tellOf);
+    this.#reader = new Reader(parts);
+    this.#writer = new Writer(parts);
   }
 
   async get(id: Id): Promise<Readonly<T> | undefined> {
@@ -135,8 +143,8 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
     return this.#counts.counts();
   }
 
-  latency(): Readonly<Record<Tier, Latency>> {
-    return { redis: this.#counts.latency("redis"), source: this.#counts.latency("source") };
+  latency(): Readonly<Record<TripTier, Latency>> {
+    return { shared: this.#counts.latency("shared"), source: this.#counts.latency("source") };
   }
 
   close(): void {

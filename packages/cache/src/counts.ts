@@ -3,7 +3,9 @@ import { type RecordableHistogram, createHistogram } from "node:perf_hooks";
 
 /** What happened to the reads and writes of a collection in this process since it started. Exact, not sampled. */
 export interface CollectionCounts {
-  /** Entries found in Redis, each counted once however many reads of one tick shared it: those are `coalesced`. */
+  /** Reads answered by a near copy. */
+  readonly nearHits: number;
+  /** Entries found in the shared tier, each counted once however many reads of one tick shared it: those are `coalesced`. */
   readonly hits: number;
   /** Those hits that said: the source has no such value. */
   readonly missingHits: number;
@@ -13,17 +15,21 @@ export interface CollectionCounts {
   readonly loads: number;
   /** Values whose load failed: the loader threw, or took too long. */
   readonly failedLoads: number;
-  /** Reads that shared another's trip to Redis, or another's load before it was sent. */
+  /** Values served after their life, while they are refreshed (`staleMs`). */
+  readonly staleServed: number;
+  /** Values served after their life because the source failed (`graceMs`). */
+  readonly graceServed: number;
+  /** Reads that shared another's trip, or another's load before it was sent. */
   readonly coalesced: number;
   /** Reads that waited for the load of another caller or server. */
   readonly waited: number;
   /**
-   * Reads answered by the source past the cache: a write was pending, Redis has just started or failed over or
-   * is full, the entry was corrupt or had changed while Redis was gone, or another's load took too long.
+   * Reads answered by the source past the cache: a write was pending, the server has just started or failed over or
+   * is full, the entry was corrupt or had changed while it was gone, or another's load took too long.
    */
   readonly uncached: number;
-  /** Reads answered by the source because Redis could not be asked. */
-  readonly withoutRedis: number;
+  /** Reads answered by the source because the shared tier could not be asked. */
+  readonly unavailable: number;
   /** Loads that were not stored: a write had begun since, or the token had lapsed. */
   readonly refusedFills: number;
   /** Loads that were stored. */
@@ -32,14 +38,18 @@ export interface CollectionCounts {
   readonly tooLarge: number;
   /** Writes that were done. */
   readonly updates: number;
-  /** Writes refused because Redis could not be asked. */
+  /** Writes refused because the shared tier could not be asked. */
   readonly refusedUpdates: number;
   /** Writes that were not done within their deadline. */
   readonly unknownOutcomes: number;
   /** Entries invalidated. */
   readonly invalidations: number;
-  /** Writes and invalidations that went on while Redis was gone. */
+  /** Writes and invalidations that went on while the shared tier was gone. */
   readonly proceeded: number;
+  /** Near copies dropped by a write of this process. */
+  readonly revokedCopies: number;
+  /** Near copies dropped for want of room. */
+  readonly evictedCopies: number;
 }
 
 /** How long something took, in ms, on the monotonic clock. */
@@ -54,8 +64,11 @@ export interface Latency {
   readonly p99Ms: number;
 }
 
-/** Where a value came from. */
-export type Tier = "redis" | "source";
+/** Where a value came from: this process' memory; Redis or Memcached; the loader. */
+export type Tier = "near" | "shared" | "source";
+
+/** A tier that takes a trip. */
+export type TripTier = Exclude<Tier, "near">;
 
 /** What is published on the diagnostics channel `lockstep:cache:trip`: one trip to a tier, which may serve many reads. */
 export interface Trip {
@@ -64,7 +77,7 @@ export interface Trip {
   /** The collection's type. */
   readonly collection: string;
   /** Where it went. */
-  readonly tier: Tier;
+  readonly tier: TripTier;
   /** How long it took, in ms. */
   readonly durationMs: number;
 }
@@ -78,15 +91,18 @@ const trips = channel(tripChannel);
 export class Counts {
   readonly #names: { readonly cache: string; readonly type: string };
   readonly #counts: Record<keyof CollectionCounts, number> = {
+    nearHits: 0,
     hits: 0,
     missingHits: 0,
     misses: 0,
     loads: 0,
     failedLoads: 0,
+    staleServed: 0,
+    graceServed: 0,
     coalesced: 0,
     waited: 0,
     uncached: 0,
-    withoutRedis: 0,
+    unavailable: 0,
     refusedFills: 0,
     fills: 0,
     tooLarge: 0,
@@ -95,8 +111,13 @@ export class Counts {
     unknownOutcomes: 0,
     invalidations: 0,
     proceeded: 0,
+    revokedCopies: 0,
+    evictedCopies: 0,
   };
-  readonly #microseconds: Record<Tier, RecordableHistogram> = { redis: createHistogram(), source: createHistogram() };
+  readonly #microseconds: Record<TripTier, RecordableHistogram> = {
+    shared: createHistogram(),
+    source: createHistogram(),
+  };
 
   constructor(names: { cache: string; type: string }) {
     this.#names = names;
@@ -106,7 +127,7 @@ export class Counts {
     this.#counts[name] += by;
   }
 
-  time(tier: Tier, durationMs: number): void {
+  time(tier: TripTier, durationMs: number): void {
     this.#microseconds[tier].record(Math.max(1, Math.round(durationMs * 1_000)));
     if (!trips.hasSubscribers) return;
     const { cache, type } = this.#names;
@@ -117,7 +138,7 @@ export class Counts {
     return { ...this.#counts };
   }
 
-  latency(tier: Tier): Latency {
+  latency(tier: TripTier): Latency {
     const histogram = this.#microseconds[tier];
     if (histogram.count === 0) return { count: 0, meanMs: 0, p50Ms: 0, p99Ms: 0 };
     const ms = (microseconds: number) => microseconds / 1_000;

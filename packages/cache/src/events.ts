@@ -19,13 +19,22 @@ export interface CollectionEvent {
   /**
    * - `too-large`: a value was served and not kept;
    * - `corrupt`: an entry can not be read; the source answered;
+   * - `refresh-failed`: the source failed to give a new value for one whose life is over; the old one was served;
    * - `store-failed`: what was loaded could not be stored, or what was written could not be ended: nothing stale stays;
    * - `outcome-unknown`: a write was not done within its deadline;
    * - `lapsed`: a write ended after its token had lapsed: it took longer than `pendingMs`, or Redis lost the mark; its entry is dropped;
    * - `proceeded`: a write ran, or an invalidation was noted, while Redis was gone (`onUnavailable: "proceed"`);
    * - `caught-up`: such an entry was invalidated after all.
    */
-  readonly type: "too-large" | "corrupt" | "store-failed" | "outcome-unknown" | "lapsed" | "proceeded" | "caught-up";
+  readonly type:
+    | "too-large"
+    | "corrupt"
+    | "refresh-failed"
+    | "store-failed"
+    | "outcome-unknown"
+    | "lapsed"
+    | "proceeded"
+    | "caught-up";
   /** Whose entry. */
   readonly collection: string;
   /** The error behind it, where there is one. */
@@ -43,8 +52,11 @@ export interface SweepFailedEvent {
 /** Something that no caller sees (G10). No event holds an id or a value. */
 export type CacheEvent = BreakerEvent | UnsafeRedisEvent | SweepFailedEvent | CollectionEvent;
 
+/** Who is told of events. */
+export type OnEvent = ((event: CacheEvent) => void) | undefined;
+
 /** Passes an event on. The caller's work is not to blame for what the listener throws. */
-export function tell(listener: ((event: CacheEvent) => void) | undefined, event: CacheEvent): void {
+export function tell(listener: OnEvent, event: CacheEvent): void {
   const warn = (error: unknown) => {
     process.emitWarning(`onEvent threw at "${event.type}": ${String(error)}`, "LockstepWarning");
   };

@@ -14,20 +14,20 @@ export interface Keys {
   of(id: string | number): EntryKeys;
   /** The keys that a key found in Redis belongs to. */
   owning(key: string): EntryKeys;
-  /** A glob pattern that all entries and marks match, and nothing else does. */
-  readonly pattern: string;
+  /** What all entries and marks start with, and nothing else does. */
+  readonly start: string;
 }
 
 /** Longer ids come from outside, and each is sent to Redis. */
 const maxIdLength = 512;
 
 /** The format of entries and marks. Servers of different formats never share a key. */
-const version = 1;
+const version = 2;
 
 const markSuffix = ":pending";
 
 /**
- * `<cache>:1:{<collection>:<id>}` and the same with `:pending`. The braces, which no id can hold, put both in one slot
+ * `<cache>:2:{<collection>:<id>}` and the same with `:pending`. The braces, which no id can hold, put both in one slot
  * (Redis Cluster specification, hash tags) and keep one id from naming another's key.
  */
 export function createKeys(cache: string, collection: string): Keys {
@@ -45,7 +45,7 @@ export function createKeys(cache: string, collection: string): Keys {
       return keysOf(`${start}${escapeId(text)}}`);
     },
     owning: (key) => keysOf(key.endsWith(markSuffix) ? key.slice(0, -markSuffix.length) : key),
-    pattern: `${start}*`,
+    start,
   };
 }
 

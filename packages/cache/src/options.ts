@@ -7,8 +7,12 @@ export interface CacheOptions {
   readonly client: RedisClient;
   /** What each Redis key starts with. Two apps on one Redis need two names. Letters, digits and `_ . : -`. */
   readonly name: string;
-  /** How long one Redis command may take, in ms; default 250. A read that takes longer is answered by the source. */
+  /** How long one command may take, in ms; default 250. A read that takes longer is answered by the source. */
   readonly deadlineMs?: number | undefined;
+  /** How many near copies this process keeps, of all collections whose `coherence` is `"bounded"`; default 10,000. */
+  readonly maxCopies?: number | undefined;
+  /** How many bytes they may hold, their keys included; default 67,108,864 (64 MiB). */
+  readonly maxCopyBytes?: number | undefined;
   /** Told of each {@link CacheEvent}, once, as it happens. What it throws becomes a process warning. */
   readonly onEvent?: ((event: CacheEvent) => void) | undefined;
 }
@@ -46,6 +50,27 @@ export interface CollectionOptions<T, Id = string> {
   readonly key?: ((id: Id) => string) | undefined;
   /** The life of an entry, in ms. A change that went past this cache shows after that, unless it is invalidated. */
   readonly ttlMs: number;
+  /**
+   * The largest part of `ttlMs` and `missingMs` by which a life is shortened at random, from 0 to 1; default 0.1. What was loaded in one
+   * moment then does not expire in one.
+   */
+  readonly jitter?: number | undefined;
+  /**
+   * For how long after its life a value may still be served, in ms, while one server refreshes it; default 0. A write through
+   * this cache takes such a value away at once as well; only changes that go past it show later.
+   */
+  readonly staleMs?: number | undefined;
+  /** For how long after its life a value may be served, in ms, where the source fails to give a new one; default 0. Likewise. */
+  readonly graceMs?: number | undefined;
+  /** Raise it when the shape of the values changes: entries of another revision read as missing; default 1. A whole number. */
+  readonly revision?: number | undefined;
+  /**
+   * `"strict"` (default): a read gives what the last write has left, on whichever server. `"bounded"`: this process keeps
+   * copies, and may give one for up to `copyMs` after another server's write has returned; never after its own.
+   */
+  readonly coherence?: "strict" | "bounded" | undefined;
+  /** How long a near copy lives, in ms, from the sending of its read; default 1,000. */
+  readonly copyMs?: number | undefined;
   /** How long "the source has no such value" is kept, in ms; default 10,000. */
   readonly missingMs?: number | undefined;
   /** Whether `update` stores the value that its write returned (`"write-through"`, the default), or leaves the entry missing. */
@@ -78,6 +103,8 @@ export interface ResolvedCacheOptions {
   readonly client: RedisClient;
   readonly name: string;
   readonly deadlineMs: number;
+  readonly maxCopies: number;
+  readonly maxCopyBytes: number;
   readonly onEvent: ((event: CacheEvent) => void) | undefined;
 }
 
@@ -88,6 +115,12 @@ export interface ResolvedCollectionOptions<T, Id> {
   readonly key: (id: Id) => string;
   readonly ttlMs: number;
   readonly missingMs: number;
+  readonly jitter: number;
+  readonly staleMs: number;
+  readonly graceMs: number;
+  readonly revision: number;
+  /** How long a near copy lives; 0: there are none. */
+  readonly copyMs: number;
   readonly writePolicy: WritePolicy;
   readonly pendingMs: number;
   readonly commitDeadlineMs: number;
@@ -105,12 +138,20 @@ const maxMs = 2 ** 31 - 1;
 export const clockDrift = 0.01;
 
 /** @throws TypeError naming the first option that can't be meant */
-export function resolveCacheOptions({ client, name, deadlineMs, onEvent }: CacheOptions): ResolvedCacheOptions {
+export function resolveCacheOptions(options: CacheOptions): ResolvedCacheOptions {
+  const { client, name, onEvent } = options;
   // Whoever calls from JavaScript, or from a `.env`, is not held back by the types.
   const given = client as Partial<RedisClient> | undefined;
   demand("client must be an ioredis client", typeof given?.evalsha === "function");
   demand("name must be one or more letters, digits, or _ . : -", isText(name, /^[\w.:-]+$/));
-  return { client, name, deadlineMs: positive("deadlineMs", deadlineMs ?? 250), onEvent };
+  return {
+    client,
+    name,
+    deadlineMs: positive("deadlineMs", options.deadlineMs ?? 250),
+    maxCopies: whole("maxCopies", options.maxCopies ?? 10_000),
+    maxCopyBytes: whole("maxCopyBytes", options.maxCopyBytes ?? 67_108_864),
+    onEvent,
+  };
 }
 
 /** @throws TypeError naming the first option that can't be meant */
@@ -118,7 +159,7 @@ export function resolveCollectionOptions<T, Id>(
   type: string,
   options: CollectionOptions<T, Id>,
 ): ResolvedCollectionOptions<T, Id> {
-  const { writePolicy = "write-through", onUnavailable = "reject" } = options;
+  const { writePolicy = "write-through", onUnavailable = "reject", coherence = "strict", jitter = 0.1 } = options;
   const pendingMs = positive("pendingMs", options.pendingMs ?? 5_000);
   const commitDeadlineMs = positive("commitDeadlineMs", options.commitDeadlineMs ?? 4_000);
   demand("a collection's type must be one or more letters, digits, or _ -", isText(type, /^[\w-]+$/));
@@ -128,6 +169,9 @@ export function resolveCollectionOptions<T, Id>(
     ["write-through", "cache-aside"].includes(writePolicy),
   );
   demand('onUnavailable must be "reject" or "proceed"', ["reject", "proceed"].includes(onUnavailable));
+  demand('coherence must be "strict" or "bounded"', ["strict", "bounded"].includes(coherence));
+  demand('copyMs needs coherence "bounded"', options.copyMs === undefined || coherence === "bounded");
+  demand("jitter must be a number from 0 to 1", jitter >= 0 && jitter <= 1);
   demand("commitDeadlineMs must be at most 0.99 × pendingMs", commitDeadlineMs <= pendingMs * (1 - clockDrift));
   return {
     load: options.load,
@@ -135,6 +179,11 @@ export function resolveCollectionOptions<T, Id>(
     key: options.key ?? String,
     ttlMs: milliseconds("ttlMs", options.ttlMs),
     missingMs: milliseconds("missingMs", options.missingMs ?? 10_000),
+    jitter,
+    staleMs: millisecondsOrNone("staleMs", options.staleMs ?? 0),
+    graceMs: millisecondsOrNone("graceMs", options.graceMs ?? 0),
+    revision: whole("revision", options.revision ?? 1),
+    copyMs: coherence === "bounded" ? milliseconds("copyMs", options.copyMs ?? 1_000) : 0,
     writePolicy,
     pendingMs: milliseconds("pendingMs", pendingMs),
     commitDeadlineMs,
@@ -160,10 +209,14 @@ function whole(name: string, value: number): number {
   return value;
 }
 
-/** Redis takes whole milliseconds, at least one; a timer takes no more than 31 bits of them. */
+/** Servers take whole milliseconds, at least one; a timer takes no more than 31 bits of them. */
 function milliseconds(name: string, value: number): number {
   demand(`${name} must be at most ${maxMs}`, value <= maxMs);
   return Math.max(1, Math.round(positive(name, value)));
+}
+
+function millisecondsOrNone(name: string, value: number): number {
+  return value === 0 ? 0 : milliseconds(name, value);
 }
 
 function isText(value: unknown, pattern: RegExp): boolean {

@@ -1,27 +1,31 @@
 import { decode, encode, isMissing, sizeOf } from "./codec.ts";
-import type { Counts, Tier } from "./counts.ts";
+import type { Reservation } from "./copies.ts";
+import type { Tier } from "./counts.ts";
 import { type Deferred, deferred } from "./deferred.ts";
-import type { Entries } from "./entries.ts";
-import type { CollectionEvent } from "./events.ts";
+import type { Fill, ReadReply } from "./drivers/driver.ts";
+import { extensionAt, lifeOf } from "./freshness.ts";
 import type { EntryKeys } from "./keys.ts";
-import type { ResolvedCollectionOptions } from "./options.ts";
-import type { Fill, ReadReply } from "./scripts.ts";
+import type { CollectionParts } from "./parts.ts";
 import { SourceLoads } from "./source-loads.ts";
 
 /** A value, and the tier that gave it. */
 export interface Lookup<T> {
   /** `undefined`: the source has no such value. Deeply frozen, since others may be handed the same. */
   readonly value: Readonly<T> | undefined;
-  /** `"redis"`: an entry. `"source"`: loaded, by this call or one that it shared. */
+  /** `"near"`: a copy in this process. `"shared"`: an entry. `"source"`: loaded, by this call or one that it shared. */
   readonly from: Tier;
+  /** Present where its life is over: it is being refreshed (`"stale"`), or the source has failed to (`"grace"`). */
+  readonly expired?: "stale" | "grace";
 }
 
-/** How much longer than a load its token lives: the time to send the result. */
-const storeMarginMs = 250;
+type ExpiredReply = Extract<ReadReply, { outcome: "expired" }>;
 
 /** How long who waits for another's load sleeps between two looks, at first and at most. */
 const firstPauseMs = 2;
 const longestPauseMs = 50;
+
+/** For how long nobody tries again to refresh what the source has just failed to give. */
+const failurePauseMs = 1_000;
 
 /** One id that somebody is reading. */
 interface Read<T, Id> extends Deferred<Lookup<T>> {
@@ -30,14 +34,20 @@ interface Read<T, Id> extends Deferred<Lookup<T>> {
   /** When it first met another's load. */
   waitingSince: number | undefined;
   pauseMs: number;
+  /** What is served if the source fails. */
+  grace: Lookup<T> | undefined;
+  /** Whether an old value was served, so that only the entry waits for the source. */
+  isServed: boolean;
+  /** Of a copy, while it is under way. */
+  reservation: Reservation | undefined;
 }
 
-/** The reads of one collection: cache-aside (F1), fenced (F2), one load for all servers (F3), the source alone if need be (F7). */
+/**
+ * The reads of one collection: cache-aside (F1), fenced (F2), one load for all servers (F3), expired values while they are
+ * refreshed or if that fails (F5), near copies (F6), the source alone if need be (F7).
+ */
 export class Reader<T, Id> {
-  readonly #entries: Entries;
-  readonly #options: ResolvedCollectionOptions<T, Id>;
-  readonly #counts: Counts;
-  readonly #tell: (event: Omit<CollectionEvent, "collection">) => void;
+  readonly #parts: CollectionParts<T, Id>;
   readonly #source: SourceLoads<T, Id>;
   /** The reads of this tick, by entry. C6: all that came before it is sent may share one. */
   #tick = new Map<string, Read<T, Id>>();
@@ -46,40 +56,40 @@ export class Reader<T, Id> {
   /** The reads that wait for another's load, one for each entry: see {@link Reader.#wait}. */
   readonly #waiting = new Map<string, Read<T, Id>>();
   #fills: Fill[] = [];
-  readonly #tokenLifeMs: number;
 
-  constructor(
-    entries: Entries,
-    options: ResolvedCollectionOptions<T, Id>,
-    counts: Counts,
-    tellOf: (event: Omit<CollectionEvent, "collection">) => void,
-  ) {
-    this.#entries = entries;
-    this.#options = options;
-    this.#counts = counts;
-    this.#tell = tellOf;
-    this.#source = new SourceLoads(options, counts);
-    this.#tokenLifeMs = options.loadTimeoutMs + storeMarginMs;
+  constructor(parts: CollectionParts<T, Id>) {
+    this.#parts = parts;
+    this.#source = new SourceLoads(parts.options, parts.counts);
   }
 
-  /** Reads one value. Never fails because of Redis. @throws {@link CacheError} @throws what the loader throws */
+  /** Reads one value. Never fails because of the shared tier. @throws {@link CacheError} @throws what the loader throws */
   read(keys: EntryKeys, id: Id): Promise<Lookup<T>> {
+    const { copies, counts } = this.#parts;
+    const copy = copies?.get(keys.entry);
+    if (copy !== undefined) {
+      counts.add("nearHits");
+      return Promise.resolve({ value: copy.value as Readonly<T> | undefined, from: "near" });
+    }
     const shared = this.#tick.get(keys.entry);
     if (shared !== undefined) {
-      this.#counts.add("coalesced");
+      counts.add("coalesced");
       return shared.promise;
     }
     // By name: spreading an object costs as much as all the rest of a hit in this process.
     const { promise, resolve, reject } = deferred<Lookup<T>>();
-    const read = { promise, resolve, reject, keys, id, waitingSince: undefined, pauseMs: firstPauseMs };
-    this.#enqueue(read);
-    return read.promise;
+    const later = { waitingSince: undefined, pauseMs: firstPauseMs, grace: undefined, isServed: false };
+    this.#enqueue({ promise, resolve, reject, keys, id, reservation: undefined, ...later });
+    return promise;
   }
 
   /** Reads one value from the source, whatever the cache has. */
-  async readPast(keys: EntryKeys, id: Id, why: "uncached" | "withoutRedis" = "uncached"): Promise<Lookup<T>> {
-    this.#counts.add(why);
-    return { value: decode<T>(encode(await this.#source.load(keys.entry, id))), from: "source" };
+  async readPast(keys: EntryKeys, id: Id, why: "uncached" | "unavailable" = "uncached"): Promise<Lookup<T>> {
+    this.#parts.counts.add(why);
+    return { value: decode<T>(await this.#load(keys, id)), from: "source" };
+  }
+
+  async #load(keys: EntryKeys, id: Id): Promise<string> {
+    return encode(await this.#source.load(keys.entry, id), this.#parts.rules.revision);
   }
 
   #enqueue(read: Read<T, Id>): void {
@@ -91,30 +101,39 @@ export class Reader<T, Id> {
   #send(): void {
     const reads = [...this.#tick.values()];
     this.#tick = new Map();
-    const { pendingMs } = this.#options;
+    const { driver, rules, counts, copies } = this.#parts;
     const sentAt = performance.now();
-    for (const { items, replies } of this.#entries.read(reads, { tokenLifeMs: this.#tokenLifeMs, pendingMs })) {
+    if (copies) for (const read of reads) read.reservation = copies.reserve(read.keys.entry);
+    for (const { items, replies } of driver.read(reads, rules)) {
       replies.then(
         (all) => {
-          this.#counts.time("redis", performance.now() - sentAt);
+          counts.time("shared", performance.now() - sentAt);
           items.forEach((read, index) => {
-            this.#answer(read, all[index] ?? { outcome: "pending" });
+            this.#answer(read, all[index] ?? { outcome: "pending" }, sentAt);
           });
         },
         () => {
-          for (const read of items) void this.#pass(read, "withoutRedis");
+          for (const read of items) {
+            this.#release(read);
+            void this.#pass(read, "unavailable");
+          }
         },
       );
     }
   }
 
-  #answer(read: Read<T, Id>, reply: ReadReply): void {
+  #answer(read: Read<T, Id>, reply: ReadReply, sentAt: number): void {
+    if (reply.outcome === "hit") {
+      this.#hit(read, reply, sentAt);
+      return;
+    }
+    this.#release(read);
     switch (reply.outcome) {
-      case "hit":
-        this.#hit(read, reply.text);
+      case "expired":
+        this.#answerExpired(read, reply);
         return;
       case "fill":
-        this.#counts.add("misses");
+        this.#parts.counts.add("misses");
         this.#fill(read, reply.token);
         return;
       case "busy":
@@ -127,34 +146,87 @@ export class Reader<T, Id> {
     }
   }
 
-  #hit(read: Read<T, Id>, text: string): void {
+  #hit(read: Read<T, Id>, { text, leftMs = Infinity }: { text: string; leftMs?: number }, sentAt: number): void {
+    const { counts, copies, options } = this.#parts;
+    const value = this.#decoded(read, text);
+    if (value === undefined) return;
+    read.resolve({ value: value.it, from: "shared" });
+    counts.add("hits");
+    if (isMissing(text)) counts.add("missingHits");
+    if (!copies || !read.reservation) return;
+    // C10: from the sending on, since it may have been written anew since it was read.
+    const endsAt = sentAt + Math.min(options.copyMs, leftMs);
+    const onEvicted = () => {
+      counts.add("evictedCopies");
+    };
+    copies.keep(read.reservation, { value: value.it, bytes: Math.max(1, sizeOf(text)), endsAt, onEvicted });
+    read.reservation = undefined;
+  }
+
+  /** @returns `undefined`: it can't be read, and the source is asked */
+  #decoded(read: Read<T, Id>, text: string): { it: Readonly<T> | undefined } | undefined {
     try {
-      read.resolve({ value: decode<T>(text), from: "redis" });
-      this.#counts.add("hits");
-      if (isMissing(text)) this.#counts.add("missingHits");
+      return { it: decode<T>(text) };
     } catch (error) {
       // Not written by any version of this package.
-      this.#tell({ type: "corrupt", error });
+      this.#parts.tell({ type: "corrupt", error });
+      this.#release(read);
       void this.#pass(read);
+      return undefined;
     }
   }
 
-  async #pass(read: Read<T, Id>, why?: "withoutRedis"): Promise<void> {
-    await this.readPast(read.keys, read.id, why).then(read.resolve, read.reject);
+  #release(read: Read<T, Id>): void {
+    if (read.reservation) this.#parts.copies?.release(read.reservation);
+    read.reservation = undefined;
+  }
+
+  #answerExpired(read: Read<T, Id>, { text, overdueMs, refresh }: ExpiredReply): void {
+    const old = this.#decoded(read, text);
+    if (old === undefined) return;
+    const { mayBeStale, mayBeGrace } = extensionAt(overdueMs, this.#parts.options);
+    if (mayBeGrace) read.grace = { value: old.it, from: "shared", expired: "grace" };
+    if (mayBeStale) {
+      this.#parts.counts.add("staleServed");
+      read.isServed = true;
+      read.resolve({ value: old.it, from: "shared", expired: "stale" });
+    }
+    if (typeof refresh === "object") this.#fill(read, refresh.token);
+    else if (mayBeStale) return;
+    else if (refresh === "running") this.#wait(read);
+    else if (read.grace) this.#serveGrace(read, read.grace);
+    else void this.#pass(read);
+  }
+
+  #serveGrace(read: Read<T, Id>, grace: Lookup<T>): void {
+    this.#parts.counts.add("graceServed");
+    read.resolve(grace);
+  }
+
+  async #pass(read: Read<T, Id>, why?: "unavailable"): Promise<void> {
+    await this.readPast(read.keys, read.id, why).then(read.resolve, (error: unknown) => {
+      this.#fail(read, error);
+    });
+  }
+
+  #fail(read: Read<T, Id>, error: unknown): void {
+    if (read.isServed || read.grace) this.#parts.tell({ type: "refresh-failed", error });
+    if (read.isServed) return;
+    if (read.grace) this.#serveGrace(read, read.grace);
+    else read.reject(error);
   }
 
   #fill(read: Read<T, Id>, token: string): void {
     const { entry } = read.keys;
-    const load = this.#source.load(entry, read.id).then((value) => encode(value));
-    const done = load.then(
+    const done = this.#load(read.keys, read.id).then(
       (text) => {
         this.#keep(entry, token, text);
         read.resolve({ value: decode<T>(text), from: "source" });
       },
       (error: unknown) => {
-        // F3: whoever waits for this load takes over at once.
-        this.#store({ key: entry, token, lifeMs: 0 });
-        read.reject(error);
+        // F3: whoever waits for this load takes over at once, unless there is an old value to serve.
+        this.#store({ key: entry, token, result: { outcome: "failed", pauseMs: failurePauseMs } });
+        this.#fail(read, error);
       },
     );
     this.#filling.set(entry, done);
@@ -164,14 +236,15 @@ export class Reader<T, Id> {
   }
 
   #keep(key: string, token: string, text: string): void {
-    const { maxBytes, ttlMs, missingMs } = this.#options;
-    if (sizeOf(text) > maxBytes) {
-      this.#counts.add("tooLarge");
-      this.#tell({ type: "too-large" });
-      this.#store({ key, token, lifeMs: 0 });
+    const { options, counts, tell } = this.#parts;
+    if (sizeOf(text) > options.maxBytes) {
+      counts.add("tooLarge");
+      tell({ type: "too-large" });
+      this.#store({ key, token, result: "unkept" });
       return;
     }
-    this.#store({ key, token, text, lifeMs: isMissing(text) ? missingMs : ttlMs });
+    const lifeMs = lifeOf(isMissing(text) ? options.missingMs : options.ttlMs, options.jitter, Math.random());
+    this.#store({ key, token, result: { text, lifeMs } });
   }
 
   /** All fills of one tick in one trip. Nobody waits for it: the reads that follow on this connection come after it. */
@@ -180,16 +253,17 @@ export class Reader<T, Id> {
     process.nextTick(() => {
       const fills = this.#fills;
       this.#fills = [];
-      this.#entries.store(fills).then(
+      const { driver, rules, counts, tell } = this.#parts;
+      driver.store(fills, rules).then(
         (results) => {
           for (const { outcome } of results) {
-            if (outcome === "stored") this.#counts.add("fills");
-            if (outcome === "refused") this.#counts.add("refusedFills");
+            if (outcome === "stored") counts.add("fills");
+            if (outcome === "refused") counts.add("refusedFills");
           }
         },
         (error: unknown) => {
           // Its token lapses; until then others wait for it.
-          this.#tell({ type: "store-failed", error });
+          tell({ type: "store-failed", error });
         },
       );
     });
@@ -198,10 +272,10 @@ export class Reader<T, Id> {
   /** Another caller or server loads it: its entry is looked for again and again, until waiting costs more than loading. */
   #wait(read: Read<T, Id>): void {
     const now = performance.now();
-    if (read.waitingSince === undefined) this.#counts.add("waited");
+    if (read.waitingSince === undefined) this.#parts.counts.add("waited");
     read.waitingSince ??= now;
     // Long enough for one loader to die and the next to load.
-    if (now - read.waitingSince > 2 * this.#tokenLifeMs) {
+    if (now - read.waitingSince > 2 * this.#parts.rules.tokenLifeMs) {
       void this.#pass(read);
       return;
     }
@@ -209,7 +283,7 @@ export class Reader<T, Id> {
     // C6: it came before the next look is sent, so it may share that.
     const other = this.#waiting.get(entry);
     if (other !== undefined) {
-      read.resolve(other.promise);
+      this.#follow(read, other);
       return;
     }
     this.#waiting.set(entry, read);
@@ -219,10 +293,16 @@ export class Reader<T, Id> {
       clearTimeout(timer);
       const shared = this.#tick.get(entry);
       if (shared === undefined) this.#enqueue(read);
-      else read.resolve(shared.promise);
+      else this.#follow(read, shared);
     };
     const timer = setTimeout(again, read.pauseMs);
     read.pauseMs = Math.min(longestPauseMs, read.pauseMs * 2);
     void this.#filling.get(entry)?.finally(again);
+  }
+
+  #follow(read: Read<T, Id>, other: Read<T, Id>): void {
+    other.promise.then(read.resolve, (error: unknown) => {
+      this.#fail(read, error);
+    });
   }
 }

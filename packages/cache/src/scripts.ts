@@ -1,12 +1,15 @@
 import { type CircuitBreaker, type RedisClient, readScript, runScript } from "@lockstep/redis-kit";
+import { revisionIn } from "./codec.ts";
+import type { EntryRules, Fill, FillOutcome, ReadReply } from "./drivers/driver.ts";
 import type { EntryKeys } from "./keys.ts";
 
 const file = (name: string) => new URL(`../lua/${name}.lua`, import.meta.url);
 const epoch = file("epoch");
 const pending = file("pending");
+const entry = file("entry");
 
-const read = readScript(epoch, pending, file("read"));
-const store = readScript(epoch, file("store"));
+const read = readScript(epoch, pending, entry, file("read"));
+const store = readScript(epoch, pending, entry, file("store"));
 const begin = readScript(epoch, pending, file("begin"));
 const end = readScript(epoch, pending, file("end"));
 const drop = readScript(pending, file("drop"));
@@ -22,11 +25,8 @@ export interface EpochAge {
   readonly witnessed: string;
 }
 
-/** What a read found: the text of an entry, a token to fill it with, or why there is neither. */
-export type ReadReply =
-  | { readonly outcome: "hit"; readonly text: string }
-  | { readonly outcome: "fill"; readonly token: string }
-  | { readonly outcome: "busy" | "pending" | "young" | "full" };
+/** What `read.lua` answers for one entry. */
+type RawReply = string | [text: string, leftMs: number] | [text: string, leftMs: number, refresh: string];
 
 /**
  * Reads entries of one slot: `read.lua`. Of `token` each entry that may be filled gets its own.
@@ -36,14 +36,18 @@ export type ReadReply =
 export async function readEntries(
   commands: CircuitBreaker,
   keys: readonly EntryKeys[],
-  options: { token: string; tokenLifeMs: number; epochAge: EpochAge; onLate: (replies: readonly ReadReply[]) => void },
+  rules: EntryRules,
+  options: { token: string; epochAge: EpochAge; onLate: (replies: readonly ReadReply[]) => void },
 ): Promise<{ epoch: string; replies: ReadReply[] }> {
-  const { token, tokenLifeMs, epochAge, onLate } = options;
-  const args = [token, tokenLifeMs, epochAge.ageMs, epochAge.witnessed];
+  const { token, epochAge, onLate } = options;
+  const args = [
+    ...[token, rules.tokenLifeMs, epochAge.ageMs, epochAge.witnessed],
+    ...[revisionIn(rules.revision), rules.extraMs, rules.asksLife ? "life" : ""],
+  ];
   let isLate = false;
   const run = async (client: RedisClient) => {
-    const [found = "", ...texts] = (await runScript(client, read, keys.flatMap(both), args)) as string[];
-    const replies = texts.map((text, index) => readReply(text, `${token}:${index + 1}`));
+    const [found, ...raw] = (await runScript(client, read, keys.flatMap(both), args)) as [string, ...RawReply[]];
+    const replies = raw.map((reply, index) => readReply(reply, `${token}:${index + 1}`));
     if (isLate) onLate(replies);
     return { epoch: found, replies };
   };
@@ -55,31 +59,33 @@ export async function readEntries(
   }
 }
 
-function readReply(text: string, token: string): ReadReply {
-  if (text === "fill") return { outcome: "fill", token };
-  if (text === "busy" || text === "pending" || text === "young" || text === "full") return { outcome: text };
-  return { outcome: "hit", text: text.slice(epochLength + 1) };
-}
-
-/** What was loaded for an entry; without `text` the token is given back. */
-export interface Fill {
-  readonly key: string;
-  readonly token: string;
-  readonly text?: string;
-  readonly lifeMs: number;
+function readReply(reply: RawReply, token: string): ReadReply {
+  if (typeof reply === "string") {
+    if (reply === "fill") return { outcome: "fill", token };
+    if (reply === "busy" || reply === "pending" || reply === "young" || reply === "full") return { outcome: reply };
+    return { outcome: "hit", text: reply.slice(epochLength + 1) };
+  }
+  const [text, leftMs, refresh] = reply;
+  if (refresh === undefined) return { outcome: "hit", text: text.slice(epochLength + 1), leftMs };
+  const who = refresh === "running" || refresh === "failed" ? refresh : { token };
+  return { outcome: "expired", text, overdueMs: -leftMs, refresh: who };
 }
 
 /** Stores what was loaded for entries of one slot: `store.lua`. */
 export async function storeEntries(
   commands: CircuitBreaker,
   fills: readonly Fill[],
-): Promise<("stored" | "released" | "refused")[]> {
+  { extraMs }: EntryRules,
+): Promise<FillOutcome[]> {
   const keys = fills.map(({ key }) => key);
-  const args = fills.flatMap(({ token, text, lifeMs }) =>
-    text === undefined ? [token, "", 0] : [token, text, lifeMs],
-  );
+  const args = fills.flatMap(({ token, result }) => [token, ...storeArguments(result, extraMs)]);
   const run = (client: RedisClient) => runScript(client, store, keys, args);
-  return (await commands.send("the storing of entries", run)) as ("stored" | "released" | "refused")[];
+  return (await commands.send("the storing of entries", run)) as FillOutcome[];
+}
+
+function storeArguments(result: Fill["result"], extraMs: number): [action: string, ms: number, text: string] {
+  if (typeof result === "string") return [result, 0, ""];
+  return "text" in result ? ["store", result.lifeMs + extraMs, result.text] : [result.outcome, result.pauseMs, ""];
 }
 
 /** A write begins: `begin.lua`. */
@@ -95,13 +101,14 @@ export async function beginWrite(
   return { epoch: found, outcome };
 }
 
-/** A write ends, and what it gave is stored where that is safe: `end.lua`. Without `text` nothing is. */
+/** A write ends, and what it gave is stored where that is safe: `end.lua`. Without `kept` nothing is. */
 export async function endWrite(
   commands: CircuitBreaker,
   keys: EntryKeys,
-  write: { token: string; epoch: string; text?: string; lifeMs: number },
+  write: { token: string; epoch: string; kept: { text: string; lifeMs: number } | undefined },
 ): Promise<"stored" | "dropped" | "lapsed"> {
-  const args = [write.token, write.epoch, write.text ?? "", write.lifeMs];
+  const { token, epoch: begun, kept } = write;
+  const args = [token, begun, kept?.text ?? "", kept?.lifeMs ?? 0];
   const run = (client: RedisClient) => runScript(client, end, both(keys), args);
   return (await commands.send("the end of a write", run)) as "stored" | "dropped" | "lapsed";
 }

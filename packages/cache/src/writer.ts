@@ -1,36 +1,25 @@
 import { withDeadline } from "@lockstep/redis-kit";
 import { CatchUp } from "./catch-up.ts";
 import { decode, encode, isMissing, sizeOf } from "./codec.ts";
-import type { Counts } from "./counts.ts";
-import type { Entries, PendingWrite } from "./entries.ts";
+import type { PendingWrite } from "./drivers/driver.ts";
 import { CacheError, unavailable } from "./errors.ts";
-import type { CollectionEvent } from "./events.ts";
+import { lifeOf } from "./freshness.ts";
 import type { EntryKeys, Keys } from "./keys.ts";
-import type { ResolvedCollectionOptions, WriteContext } from "./options.ts";
+import type { WriteContext } from "./options.ts";
+import type { CollectionParts } from "./parts.ts";
 
 type Write<T> = (context: WriteContext) => Promise<T | undefined>;
 
 /** The writes of one collection: begin, the caller's write, end (F9); and invalidation (F8). */
 export class Writer<T, Id> {
-  readonly #entries: Entries;
-  readonly #options: ResolvedCollectionOptions<T, Id>;
-  readonly #counts: Counts;
-  readonly #tell: (event: Omit<CollectionEvent, "collection">) => void;
+  readonly #parts: CollectionParts<T, Id>;
   readonly #catchUp: CatchUp;
 
-  constructor(
-    entries: Entries,
-    options: ResolvedCollectionOptions<T, Id>,
-    counts: Counts,
-    tellOf: (event: Omit<CollectionEvent, "collection">) => void,
-  ) {
-    this.#entries = entries;
-    this.#options = options;
-    this.#counts = counts;
-    this.#tell = tellOf;
-    this.#catchUp = new CatchUp(entries, (count) => {
-      counts.add("invalidations", count);
-      tellOf({ type: "caught-up" });
+  constructor(parts: CollectionParts<T, Id>) {
+    this.#parts = parts;
+    this.#catchUp = new CatchUp(parts.driver, (count) => {
+      parts.counts.add("invalidations", count);
+      parts.tell({ type: "caught-up" });
     });
   }
 
@@ -44,20 +33,22 @@ export class Writer<T, Id> {
   }
 
   async update(keys: EntryKeys, write: Write<T>): Promise<Readonly<T> | undefined> {
-    const deadline = performance.now() + this.#options.commitDeadlineMs;
+    const deadline = performance.now() + this.#parts.options.commitDeadlineMs;
     const pending = await this.#begin(keys, deadline);
+    this.#revoke([keys]);
     if (pending === undefined) return this.#writeAlone(keys, write, deadline);
     // A write that throws has not ended for sure: the source may be at it still. Its token lapses, and until then its entry is
     // not cached. So is one that is late.
     const value = await this.#withinTime(keys, write, deadline);
-    this.#counts.add("updates");
+    this.#parts.counts.add("updates");
     return decode<T>(await this.#end(pending, value));
   }
 
   async invalidate(keys: readonly EntryKeys[]): Promise<void> {
     try {
-      await this.#entries.drop(keys);
-      this.#counts.add("invalidations", keys.length);
+      await this.#parts.driver.drop(keys);
+      this.#revoke(keys);
+      this.#parts.counts.add("invalidations", keys.length);
     } catch (error) {
       if (!this.#mayProceed(keys.length)) throw unavailable(error);
       for (const each of keys) this.#proceed(each);
@@ -66,7 +57,8 @@ export class Writer<T, Id> {
 
   async clear(collection: Keys): Promise<void> {
     try {
-      await this.#entries.dropAll(collection);
+      await this.#parts.driver.dropAll(collection);
+      this.#parts.counts.add("revokedCopies", this.#parts.copies?.revokeAll(collection.start) ?? 0);
     } catch (error) {
       throw unavailable(error);
     }
@@ -88,14 +80,14 @@ export class Writer<T, Id> {
       }
       return pending;
     } catch (error) {
-      this.#counts.add("refusedUpdates");
+      this.#parts.counts.add("refusedUpdates");
       throw unavailable(error);
     }
   }
 
   async #tryBegin(keys: EntryKeys): Promise<PendingWrite | "crowded" | undefined> {
     try {
-      return await this.#entries.begin(keys, this.#options.pendingMs);
+      return await this.#parts.driver.begin(keys, this.#parts.rules);
     } catch (error) {
       if (this.#mayProceed(1)) return undefined;
       throw error;
@@ -107,8 +99,8 @@ export class Writer<T, Id> {
     this.#proceed(keys);
     try {
       const value = await this.#withinTime(keys, write, deadline);
-      this.#counts.add("updates");
-      return decode<T>(encode(value));
+      this.#parts.counts.add("updates");
+      return decode<T>(encode(value, this.#parts.rules.revision));
     } finally {
       // Once more, also after a failure: Redis may have been back meanwhile, and the old value loaded again.
       this.#catchUp.add(keys);
@@ -121,8 +113,8 @@ export class Writer<T, Id> {
     const lateError = () => {
       const error = new CacheError("OUTCOME_UNKNOWN", "A write was not done within its deadline: it may still be.");
       controller.abort(error);
-      this.#counts.add("unknownOutcomes");
-      this.#tell({ type: "outcome-unknown" });
+      this.#parts.counts.add("unknownOutcomes");
+      this.#parts.tell({ type: "outcome-unknown" });
       return error;
     };
     const work = (async () => write({ deadline, signal: controller.signal }))();
@@ -136,42 +128,48 @@ export class Writer<T, Id> {
 
   /** The write is done: whatever becomes of the cache, its caller is told so. */
   async #end(pending: PendingWrite, value: T | undefined): Promise<string> {
-    const { writePolicy, ttlMs, maxBytes } = this.#options;
-    let text: string | undefined;
-    let kept: string | undefined;
+    const { driver, rules, options, tell } = this.#parts;
+    let kept: { text: string; lifeMs: number } | undefined;
     try {
-      text = encode(value);
+      const text = encode(value, rules.revision);
       // Nothing returned may mean that nothing is there any more, or that the write just does not say.
-      if (writePolicy === "write-through" && !isMissing(text)) {
-        if (sizeOf(text) <= maxBytes) kept = text;
-        else this.#tellTooLarge();
+      if (options.writePolicy === "write-through" && !isMissing(text)) {
+        if (sizeOf(text) > options.maxBytes) this.#tellTooLarge();
+        else kept = { text, lifeMs: lifeOf(options.ttlMs, options.jitter, Math.random()) };
       }
+      return text;
     } finally {
-      await this.#entries.end(pending, { ...(kept !== undefined && { text: kept }), lifeMs: ttlMs }).then(
+      await driver.end(pending, kept, rules).then(
         (outcome) => {
-          if (outcome === "lapsed") this.#tell({ type: "lapsed" });
+          if (outcome === "lapsed") tell({ type: "lapsed" });
         },
         (error: unknown) => {
           // The token lapses; until then its entry is not cached.
-          this.#tell({ type: "store-failed", error });
+          tell({ type: "store-failed", error });
         },
       );
     }
-    return text;
   }
 
   #tellTooLarge(): void {
-    this.#counts.add("tooLarge");
-    this.#tell({ type: "too-large" });
+    this.#parts.counts.add("tooLarge");
+    this.#parts.tell({ type: "too-large" });
+  }
+
+  /** Whoever writes sees the new value on this server at once, however long a copy lives. */
+  #revoke(keys: readonly EntryKeys[]): void {
+    const { copies, counts } = this.#parts;
+    if (copies) counts.add("revokedCopies", keys.filter(({ entry }) => copies.revoke(entry)).length);
   }
 
   #mayProceed(entries: number): boolean {
-    return this.#options.onUnavailable === "proceed" && this.#catchUp.hasRoomFor(entries);
+    return this.#parts.options.onUnavailable === "proceed" && this.#catchUp.hasRoomFor(entries);
   }
 
   #proceed(keys: EntryKeys): void {
-    this.#counts.add("proceeded");
-    this.#tell({ type: "proceeded" });
+    this.#parts.counts.add("proceeded");
+    this.#parts.tell({ type: "proceeded" });
+    this.#revoke([keys]);
     this.#catchUp.add(keys);
   }
 }

@@ -17,7 +17,7 @@ describe("the text of a value", () => {
       fc.property(
         anything.filter((value) => typeof JSON.stringify(value) === "string"),
         (value) => {
-          const decoded = decode(encode(value));
+          const decoded = decode(encode(value, 1));
           expect(decoded).toEqual(JSON.parse(JSON.stringify(value)));
           expect(isDeeplyFrozen(decoded)).toBe(true);
         },
@@ -27,26 +27,27 @@ describe("the text of a value", () => {
 
   it("knows null, 0, an empty text and false from a missing value", () => {
     for (const value of [null, 0, -1.5, "", false, [], {}, 2 ** 53, "m", "\u2028 \ud800"]) {
-      expect(isMissing(encode(value))).toBe(false);
-      expect(decode(encode(value))).toEqual(value);
+      expect(isMissing(encode(value, 1))).toBe(false);
+      expect(decode(encode(value, 1))).toEqual(value);
     }
   });
 
   it("keeps that there is no value", () => {
-    expect(isMissing(encode(undefined))).toBe(true);
-    expect(decode(encode(undefined))).toBeUndefined();
+    expect(isMissing(encode(undefined, 1))).toBe(true);
+    expect(decode(encode(undefined, 1))).toBeUndefined();
   });
 
   it("is refused to what JSON can't carry, by its code and without the value", () => {
     const cycle: { self?: unknown; secret: string } = { secret: "hush" };
     cycle.self = cycle;
     for (const value of [() => 1, Symbol("hush"), 10n, cycle]) {
-      expect(() => encode(value)).toThrow(expect.objectContaining({ code: "INVALID_VALUE" }) as Error);
-      expect(() => encode(value)).not.toThrow(/hush/);
+      expect(() => encode(value, 1)).toThrow(expect.objectContaining({ code: "INVALID_VALUE" }) as Error);
+      expect(() => encode(value, 1)).not.toThrow(/hush/);
     }
   });
 
   it("is not believed if this package has not written it", () => {
-    for (const text of ["", "x1", "v", "v{", "1", "missing"]) expect(() => decode(text)).toThrow(SyntaxError);
+    for (const text of ["", "x1", "v", "v1:", "v1:{", "1", "m", "missing"])
+      expect(() => decode(text)).toThrow(SyntaxError);
   });
 });

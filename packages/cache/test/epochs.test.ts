@@ -16,7 +16,7 @@ import { until } from "./harness/until.ts";
 const times = { pendingMs: 500, commitDeadlineMs: 490 };
 
 async function untilFilled({ things }: Server, id: string): Promise<void> {
-  await until(async () => expect((await things.lookup(id)).from).toBe("redis"));
+  await until(async () => expect((await things.lookup(id)).from).toBe("shared"));
 }
 
 /** What a failover does to the replica that becomes the primary; its data stays. */
@@ -74,7 +74,7 @@ describe("C9: a replica that has become the primary", () => {
     expect(performance.now() - promotedAt).toBeGreaterThan(times.pendingMs);
 
     const newcomer = openServer(source, { client: connect(redis.port), name, ...times });
-    expect(await newcomer.things.lookup("a")).toEqual({ value: "new", from: "redis" });
+    expect(await newcomer.things.lookup("a")).toEqual({ value: "new", from: "shared" });
     expect(await newcomer.things.lookup("b")).toEqual({ value: "b", from: "source" });
     expect(newcomer.things.counts()).toMatchObject({ hits: 1, uncached: 1, fills: 0 });
     expect((await witness.things.lookup("b")).from).toBe("source");
@@ -116,7 +116,7 @@ describe("a primary that has become a replica", () => {
     await server.client.replicaof("127.0.0.1", await freePort());
     source.rows.set("a", "new");
     expect(await server.things.lookup("a")).toEqual({ value: "new", from: "source" });
-    expect(server.things.counts().withoutRedis).toBe(1);
+    expect(server.things.counts().unavailable).toBe(1);
     await expect(server.things.update("a", source.write("a", "never"))).rejects.toMatchObject({ code: "UNAVAILABLE" });
     expect(source.rows.get("a")).toBe("new");
   });
@@ -135,7 +135,7 @@ describe("C8: a Redis that evicts keys without expiry", () => {
     const write = vi.fn(source.write("a", 2));
     await expect(server.things.update("a", write)).rejects.toMatchObject(unsafe);
     expect(write).not.toHaveBeenCalled();
-    expect(server.things.counts()).toMatchObject({ withoutRedis: 1, refusedUpdates: 1, hits: 0, fills: 0 });
+    expect(server.things.counts()).toMatchObject({ unavailable: 1, refusedUpdates: 1, hits: 0, fills: 0 });
     expect(server.events).toMatchObject([{ type: "unsafe-redis", error: unsafe }]);
     await server.things.invalidate("a");
 

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import { Barrier } from "../../../test/harness/cache/barrier.ts";
-import { Entries } from "../src/entries.ts";
+import { RedisDriver } from "../src/drivers/redis.ts";
 import { createKeys } from "../src/keys.ts";
 import { intercept, testClient, uniqueName, untilOldEnough } from "./harness/redis.ts";
 import { openServer, openTwoServers, openWarmServer, type Server } from "./harness/server.ts";
@@ -79,16 +79,18 @@ describe("C5: a slow load", () => {
   it("is stored once, and not after its token has lapsed", async () => {
     const client = testClient();
     await untilOldEnough(client, 900);
-    const entries = new Entries({ client, name: uniqueName(), deadlineMs: 10_000, onEvent: undefined });
+    const driver = new RedisDriver(client, { name: uniqueName(), deadlineMs: 10_000, onEvent: undefined });
     const keys = createKeys(uniqueName(), "thing").of("a");
+    const rules = { pendingMs: 900, tokenLifeMs: 60_000, revision: 1, extraMs: 0, asksLife: false };
     const read = async (tokenLifeMs: number) => {
-      const [group] = entries.read([{ keys }], { tokenLifeMs, pendingMs: 900 });
+      const [group] = driver.read([{ keys }], { ...rules, tokenLifeMs });
       return (await group?.replies)?.[0];
     };
     const tokenOf = (reply: Awaited<ReturnType<typeof read>>) => (reply?.outcome === "fill" ? reply.token : "none");
     const store = async (token: string, value: string) => {
-      const [result] = await entries.store([{ key: keys.entry, token, text: `v"${value}"`, lifeMs: 60_000 }]);
-      return result?.outcome;
+      const result = { text: `v1:"${value}"`, lifeMs: 60_000 };
+      const [stored] = await driver.store([{ key: keys.entry, token, result }], rules);
+      return stored?.outcome;
     };
 
     const lapsing = tokenOf(await read(20));
@@ -99,7 +101,7 @@ describe("C5: a slow load", () => {
     expect(await store(lapsing, "old")).toBe("refused");
     expect(await store(token, "new")).toBe("stored");
     expect(await store(token, "twice")).toBe("refused");
-    expect(await read(60_000)).toEqual({ outcome: "hit", text: 'v"new"' });
+    expect(await read(60_000)).toEqual({ outcome: "hit", text: 'v1:"new"' });
   });
 
   it("that waits for its turn brings what its last sharer may expect", async () => {
@@ -117,7 +119,7 @@ describe("C5: a slow load", () => {
     await busy;
     expect(await Promise.all([early, late])).toEqual(["new", "new"]);
     await until(() => expect(one.things.counts()).toMatchObject({ fills: 2, refusedFills: 1 }));
-    expect(await other.things.lookup("a")).toEqual({ value: "new", from: "redis" });
+    expect(await other.things.lookup("a")).toEqual({ value: "new", from: "shared" });
   });
 });
 
@@ -177,7 +179,7 @@ describe("a command that arrives late", () => {
     await expect(slow.things.update("a", write)).rejects.toMatchObject({ code: "UNAVAILABLE" });
     barrier.release();
     await until(async () => expect(await other.client.exists(other.keysOf("a").mark)).toBe(1));
-    await until(async () => expect((await other.things.lookup("a")).from).toBe("redis"));
+    await until(async () => expect((await other.things.lookup("a")).from).toBe("shared"));
     expect(write).not.toHaveBeenCalled();
   });
 
@@ -197,7 +199,7 @@ describe("a command that arrives late", () => {
     barrier.release();
     await until(() => expect(scripts).toBeGreaterThan(1));
     expect(await other.things.get("a")).toBe("value");
-    expect(slow.things.counts()).toMatchObject({ withoutRedis: 1 });
+    expect(slow.things.counts()).toMatchObject({ unavailable: 1 });
   });
 });
 

@@ -70,8 +70,8 @@ describe("the invalidation of all", () => {
     await until(() => expect(sister.counts().fills).toBe(1));
     await server.things.clear();
     expect(await server.client.keys(`${server.cache.name}:1:{thing:*`)).toEqual([]);
-    expect((await sister.lookup("a")).from).toBe("redis");
-    expect((await neighbour.things.lookup("a")).from).toBe("redis");
+    expect((await sister.lookup("a")).from).toBe("shared");
+    expect((await neighbour.things.lookup("a")).from).toBe("shared");
   });
 
   it("finds all of many", async () => {

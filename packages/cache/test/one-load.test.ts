@@ -18,7 +18,7 @@ describe("F3: a missing entry", () => {
     await until(() => expect(one.things.counts().waited + other.things.counts().waited).toBe(2));
     barrier.release();
     expect(await first).toEqual({ value: "value", from: "source" });
-    for (const read of others) expect(await read).toEqual({ value: "value", from: "redis" });
+    for (const read of others) expect(await read).toEqual({ value: "value", from: "shared" });
     expect(source.loads).toHaveLength(1);
   });
 

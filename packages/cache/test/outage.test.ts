@@ -19,7 +19,7 @@ describe("F7: while Redis is gone", () => {
       expect(performance.now() - startedAt).toBeLessThan(deadlineMs + 500);
       expect(answers).toEqual(ids.map((id) => ({ value: `value of ${id}`, from: "source" })));
       expect(source.mostAtOnce).toBe(3);
-      expect(server.things.counts()).toMatchObject({ withoutRedis: 60, loads: 60, hits: 0, misses: 0, fills: 0 });
+      expect(server.things.counts()).toMatchObject({ unavailable: 60, loads: 60, hits: 0, misses: 0, fills: 0 });
     },
   );
 
@@ -32,10 +32,10 @@ describe("F7: while Redis is gone", () => {
     const sent = vi.spyOn(server.client, "evalsha");
     for (let n = 0; n < 50; n += 1) await server.things.get("a");
     expect(sent).not.toHaveBeenCalled();
-    expect(server.things.counts()).toMatchObject({ withoutRedis: 55, loads: 55 });
+    expect(server.things.counts()).toMatchObject({ unavailable: 55, loads: 55 });
 
     await proxy.set("pass");
-    await until(async () => expect((await server.things.lookup("a")).from).toBe("redis"));
+    await until(async () => expect((await server.things.lookup("a")).from).toBe("shared"));
     expect(server.events[0]).toEqual({ type: "breaker", state: "open" });
     expect(server.events.at(-1)).toEqual({ type: "breaker", state: "closed" });
   });
@@ -77,7 +77,7 @@ describe("F7: while Redis is gone", () => {
     expect(await other.things.lookup("a")).toEqual({ value: "new", from: "source" });
     expect(other.things.counts().uncached).toBe(1);
     await proxy.set("pass");
-    await until(async () => expect((await other.things.lookup("a")).from).toBe("redis"));
+    await until(async () => expect((await other.things.lookup("a")).from).toBe("shared"));
   });
 });
 
@@ -87,17 +87,17 @@ describe("a Redis that is full", () => {
     const client = connect(redis.port);
     const source = new Source({ a: "cached", b: "not cached" });
     const server = openServer(source, { client, pendingMs: 500, commitDeadlineMs: 490 });
-    await until(async () => expect((await server.things.lookup("a")).from).toBe("redis"));
+    await until(async () => expect((await server.things.lookup("a")).from).toBe("shared"));
     const before = server.things.counts();
     await client.config("SET", "maxmemory", "1mb");
     const lookups = await Promise.all([server.things.lookup("a"), server.things.lookup("b")]);
     expect(lookups).toEqual([
-      { value: "cached", from: "redis" },
+      { value: "cached", from: "shared" },
       { value: "not cached", from: "source" },
     ]);
     await expect(server.things.update("a", source.write("a", "new"))).rejects.toMatchObject(unavailable);
     expect(source.rows.get("a")).toBe("cached");
-    const { hits, uncached, withoutRedis } = server.things.counts();
+    const { hits, uncached, unavailable: withoutRedis } = server.things.counts();
     expect({ hits, uncached, withoutRedis }).toEqual({
       hits: before.hits + 1,
       uncached: before.uncached + 1,

@@ -1,7 +1,6 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { Barrier } from "../../../test/harness/cache/barrier.ts";
 import { CatchUp } from "../src/catch-up.ts";
-import type { Entries } from "../src/entries.ts";
 import { createKeys } from "../src/keys.ts";
 import { openBesideAnother, typesOf, unavailable } from "./harness/outage.ts";
 import type { ServerOptions } from "./harness/server.ts";
@@ -34,8 +33,8 @@ describe('F7: onUnavailable: "proceed"', () => {
     expect(await server.things.update("a", source.write("a", "new"))).toBe("new");
     expect(typesOf(server)).toEqual(["proceeded"]);
     expect(await server.things.lookup("a")).toEqual({ value: "new", from: "source" });
-    expect(await other.things.lookup("a")).toEqual({ value: "old", from: "redis" }); // which the option accepts
-    expect(server.things.counts()).toMatchObject({ updates: 1, proceeded: 1, uncached: 1, withoutRedis: 0 });
+    expect(await other.things.lookup("a")).toEqual({ value: "old", from: "shared" }); // which the option accepts
+    expect(server.things.counts()).toMatchObject({ updates: 1, proceeded: 1, uncached: 1, unavailable: 0 });
     await expectCaughtUp(outage);
   });
 
@@ -75,7 +74,7 @@ describe('F7: onUnavailable: "proceed"', () => {
     await proxy.set("pass");
     await until(() => expect(typesOf(server)).toContain("caught-up"));
     expect(await other.things.get("a")).toBe("old");
-    await until(async () => expect((await other.things.lookup("a")).from).toBe("redis"));
+    await until(async () => expect((await other.things.lookup("a")).from).toBe("shared"));
     barrier.release();
     expect(await updating).toBe("new");
     expect(await server.things.get("a")).toBe("new");
@@ -108,7 +107,7 @@ describe("entries that are owed an invalidation", () => {
       drops.push(barrier);
       return barrier.pass("drop");
     };
-    const catchUp = new CatchUp({ drop } as unknown as Entries, () => undefined);
+    const catchUp = new CatchUp({ drop }, () => undefined);
     onTestFinished(() => {
       catchUp.close();
     });
@@ -128,7 +127,7 @@ describe("entries that are owed an invalidation", () => {
       await failed.pass("drop");
       throw new Error("Redis is still gone");
     });
-    const catchUp = new CatchUp({ drop } as unknown as Entries, () => undefined);
+    const catchUp = new CatchUp({ drop }, () => undefined);
     catchUp.add(keys);
     await failed.arrivals(1);
     vi.useFakeTimers();

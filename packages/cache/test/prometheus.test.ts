@@ -17,7 +17,7 @@ test("a cache's counts and trips can be scraped, by collection and without ids",
 
   const labels = `cache="${name}",collection="person"`;
   expect(scraped).toContain(`lockstep_cache_events_total{${labels},event="loads"} 2`);
-  expect(scraped).toContain(`lockstep_cache_trip_seconds_count{${labels},tier="redis"} 1`);
+  expect(scraped).toContain(`lockstep_cache_trip_seconds_count{${labels},tier="shared"} 1`);
   expect(again).toBe(scraped);
   expect(scraped).not.toContain("secret");
   cache.close();

@@ -15,11 +15,11 @@ describe("a read", () => {
     const [one, other] = await openTwoServers(source);
     expect(await one.things.lookup("a")).toEqual({ value: { name: "Ada" }, from: "source" });
     await untilFilled(one, 1);
-    expect(await one.things.lookup("a")).toEqual({ value: { name: "Ada" }, from: "redis" });
-    expect(await other.things.lookup("a")).toEqual({ value: { name: "Ada" }, from: "redis" });
+    expect(await one.things.lookup("a")).toEqual({ value: { name: "Ada" }, from: "shared" });
+    expect(await other.things.lookup("a")).toEqual({ value: { name: "Ada" }, from: "shared" });
     expect(source.loads).toHaveLength(1);
     expect(one.things.counts()).toMatchObject({ hits: 1, misses: 1, loads: 1, fills: 1, missingHits: 0 });
-    expect(one.things.latency()).toMatchObject({ redis: { count: 2 }, source: { count: 1 } });
+    expect(one.things.latency()).toMatchObject({ shared: { count: 2 }, source: { count: 1 } });
   });
 
   it("keeps for a while that the source has no such value, and knows that from null, 0, an empty text and false", async () => {
@@ -52,7 +52,7 @@ describe("a read", () => {
     const source = new Source({ a: { at: new Date(0), list: [{ n: NaN }], absent: undefined } });
     const server = await openWarmServer(source);
     const expected = { at: "1970-01-01T00:00:00.000Z", list: [{ n: null }] };
-    for (const from of ["source", "redis"]) {
+    for (const from of ["source", "shared"]) {
       const { value, ...told } = await server.things.lookup("a");
       expect(told).toEqual({ from });
       expect(value).toStrictEqual(expected);
@@ -90,7 +90,7 @@ describe("a read", () => {
     await untilFilled(server, 1);
     const { entry } = server.keysOf("a");
     const epoch = (await server.client.get(entry))?.slice(0, 16) ?? "";
-    for (const text of ["v{", "x1", ""]) {
+    for (const text of ["v1:{", "v1:", "v1:x"]) {
       await server.client.set(entry, `${epoch} ${text}`);
       expect(await server.things.lookup("a")).toEqual({ value: 1, from: "source" });
     }
@@ -99,7 +99,7 @@ describe("a read", () => {
     await server.things.invalidate("a");
     await server.things.get("a");
     await untilFilled(server, 2);
-    expect(await server.things.lookup("a")).toEqual({ value: 1, from: "redis" });
+    expect(await server.things.lookup("a")).toEqual({ value: 1, from: "shared" });
   });
 });
 

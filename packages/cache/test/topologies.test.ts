@@ -1,7 +1,8 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { connectCluster, startOwnCluster } from "../../redis-kit/test/harness/redis.ts";
 import { createCache, type Cache, type Collection } from "../src/index.ts";
-import { Entries } from "../src/entries.ts";
+import type { EntryRules } from "../src/drivers/driver.ts";
+import { RedisDriver } from "../src/drivers/redis.ts";
 import { createKeys } from "../src/keys.ts";
 import { testClient, uniqueName, untilOldEnough } from "./harness/redis.ts";
 import { openServer, openWarmServer } from "./harness/server.ts";
@@ -77,20 +78,24 @@ describe("servers with different keys share nothing", () => {
   });
 });
 
+function rulesOf(pendingMs: number): EntryRules {
+  return { pendingMs, tokenLifeMs: 1_000, revision: 1, extraMs: 0, asksLife: false };
+}
+
 describe("the sweep", () => {
   it("deletes the marks of dead writers of all collections, and no other's", async () => {
     const client = testClient();
     const name = uniqueName();
-    const entries = new Entries({ client, name, deadlineMs: 10_000, onEvent: undefined });
+    const driver = new RedisDriver(client, { name, deadlineMs: 10_000, onEvent: undefined });
     const marks = { lapsed: createKeys(name, "one").of("a"), other: createKeys(name, "two").of("b") };
     const pending = createKeys(name, "two").of("c");
-    for (const keys of Object.values(marks)) await entries.begin(keys, 1);
-    await entries.begin(pending, 60_000);
+    for (const keys of Object.values(marks)) await driver.begin(keys, rulesOf(1));
+    await driver.begin(pending, rulesOf(60_000));
     const others = createKeys(uniqueName(), "one").of("a");
-    await entries.begin(others, 1);
+    await driver.begin(others, rulesOf(1));
     const pause = vi.fn(() => Promise.resolve());
     await until(async () => {
-      await entries.sweep(pause);
+      await driver.sweep(pause);
       expect(await client.exists(marks.lapsed.mark, marks.other.mark)).toBe(0);
     });
     expect(await client.exists(pending.mark)).toBe(1);

@@ -24,7 +24,7 @@ describe("an update", () => {
     const updated = await one.things.update("a", source.write("a", { n: 2, at: new Date(0) }));
     expect(updated).toEqual({ n: 2, at: "1970-01-01T00:00:00.000Z" });
     expect(Object.isFrozen(updated)).toBe(true);
-    expect(await other.things.lookup("a")).toEqual({ value: updated, from: "redis" });
+    expect(await other.things.lookup("a")).toEqual({ value: updated, from: "shared" });
     expect(await isMarked(one, "a")).toBe(false);
     expect(one.things.counts()).toMatchObject({ updates: 1, refusedUpdates: 0 });
   });
@@ -118,7 +118,7 @@ describe("while a write is pending", () => {
     expect(await one.client.exists(one.keysOf("a").entry)).toBe(0);
     barrier.release();
     await updating;
-    for (const { things } of [one, other]) expect(await things.lookup("a")).toEqual({ value: "new", from: "redis" });
+    for (const { things } of [one, other]) expect(await things.lookup("a")).toEqual({ value: "new", from: "shared" });
   });
 
   it("and another is too, neither's value is stored: nobody knows which was the last", async () => {
@@ -157,7 +157,7 @@ describe("a write that fails", () => {
     expect(await server.things.lookup("a")).toEqual({ value: "new, whatever it says", from: "source" });
     expect(server.things.counts()).toMatchObject({ uncached: 1, updates: 0 });
     await until(async () => {
-      expect((await server.things.lookup("a")).from).toBe("redis");
+      expect((await server.things.lookup("a")).from).toBe("shared");
     });
     expect(await isMarked(server, "a")).toBe(false);
   });
@@ -181,7 +181,7 @@ describe("a write that is not done within its deadline", () => {
     expect(one.things.counts()).toMatchObject({ unknownOutcomes: 1, updates: 0 });
     // The source does not enforce the deadline: the mark lapses, and the old value is cached.
     await until(async () => {
-      expect(await other.things.lookup("a")).toEqual({ value: "old", from: "redis" });
+      expect(await other.things.lookup("a")).toEqual({ value: "old", from: "shared" });
     });
     barrier.release();
     await until(() => expect(one.things.counts().invalidations).toBe(1));
@@ -281,7 +281,7 @@ describe("a mark that a dead writer has left", () => {
     await until(async () => expect(await isMarked(survivor, "a")).toBe(true));
     expect(await survivor.client.pttl(survivor.keysOf("a").mark)).toBe(-1); // C8: no expiry, so eviction spares it
     await until(async () => {
-      expect((await survivor.things.lookup("a")).from).toBe("redis");
+      expect((await survivor.things.lookup("a")).from).toBe("shared");
     });
     expect(await isMarked(survivor, "a")).toBe(false);
   });

@@ -20,14 +20,14 @@ export interface CollectionFigures {
 export function cacheFigures(cache: Cache, { serverName, profileWrites }: Config): CacheFigures {
   const collections = cache.collections().map((collection): CollectionFigures => {
     const counts = collection.counts();
-    const { redis, source } = collection.latency();
-    return { type: collection.type, hitRate: hitRateOf(counts), counts, latency: { redis, database: source } };
+    const { shared, source } = collection.latency();
+    return { type: collection.type, hitRate: hitRateOf(counts), counts, latency: { redis: shared, database: source } };
   });
   return { server: serverName, profileWrites, collections };
 }
 
 /** Reads that shared another's answer are left out: they asked nobody. */
-function hitRateOf({ hits, misses, uncached, withoutRedis }: CollectionCounts): number | null {
-  const reads = hits + misses + uncached + withoutRedis;
+function hitRateOf({ hits, misses, uncached, unavailable }: CollectionCounts): number | null {
+  const reads = hits + misses + uncached + unavailable;
   return reads === 0 ? null : hits / reads;
 }

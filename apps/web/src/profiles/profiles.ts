@@ -47,7 +47,7 @@ export function openProfiles(parts: { database: Database; cache: Cache }, writeP
 }
 
 function found({ value, from }: Lookup<Profile>): FoundProfile {
-  return { value, from: from === "source" ? "database" : from };
+  return { value, from: from === "source" ? "database" : "redis" };
 }
 
 /** Whoever changed something must know when it may have happened all the same. */

@@ -10,9 +10,24 @@ interface Meaning {
 }
 
 const meanings: Readonly<Record<keyof CollectionCounts, Meaning>> = {
+  nearHits: {
+    group: "Reads",
+    label: "Near hits",
+    meaning: "Answered by a copy in this server’s memory.",
+  },
   hits: { group: "Reads", label: "Hits", meaning: "Answered by an entry in Redis." },
   missingHits: { group: "Reads", label: "Known missing", meaning: "Those hits that said: there is no such value." },
   misses: { group: "Reads", label: "Misses", meaning: "No entry: this server loaded the value, to store it for all." },
+  staleServed: {
+    group: "Reads",
+    label: "Stale",
+    meaning: "The old value, while a server asks the database for a new one.",
+  },
+  graceServed: {
+    group: "Reads",
+    label: "Grace",
+    meaning: "The old value, because the database failed to give a new one.",
+  },
   coalesced: {
     group: "Reads",
     label: "Shared",
@@ -24,7 +39,7 @@ const meanings: Readonly<Record<keyof CollectionCounts, Meaning>> = {
     label: "Past the cache",
     meaning: "From the database, because a change was under way or Redis had just started.",
   },
-  withoutRedis: { group: "Reads", label: "Without Redis", meaning: "From the database, because Redis did not answer." },
+  unavailable: { group: "Reads", label: "Without Redis", meaning: "From the database, because Redis did not answer." },
   loads: { group: "Loads from the database", label: "Loaded", meaning: "Values that the database gave." },
   fills: { group: "Loads from the database", label: "Stored", meaning: "Loaded values that were put into Redis." },
   refusedFills: {
@@ -54,6 +69,16 @@ const meanings: Readonly<Record<keyof CollectionCounts, Meaning>> = {
     group: "Changes",
     label: "Made without Redis",
     meaning: "Only if the app allows that; this one does not.",
+  },
+  revokedCopies: {
+    group: "Changes",
+    label: "Copies dropped",
+    meaning: "Copies in this server’s memory that a change of its own replaced.",
+  },
+  evictedCopies: {
+    group: "Changes",
+    label: "Copies evicted",
+    meaning: "Copies in this server’s memory that gave way to others.",
   },
 };
 

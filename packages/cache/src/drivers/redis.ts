@@ -1,21 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { CircuitBreaker, Commands, groupBySlot, type RedisClient, scanKeys } from "@lockstep/redis-kit";
+import { CacheError } from "../errors.ts";
+import { type OnEvent, tell } from "../events.ts";
+import { type EntryKeys, type Keys, markPattern } from "../keys.ts";
+import { clockDrift } from "../options.ts";
+import { type EpochAge, beginWrite, dropEntries, endWrite, readEntries, storeEntries, sweepMarks } from "../scripts.ts";
+import type { Driver, EntryRules, Fill, FillOutcome, PendingWrite, ReadReply } from "./driver.ts";
 import { Epochs } from "./epochs.ts";
-import { CacheError } from "./errors.ts";
-import { type CacheEvent, tell } from "./events.ts";
-import { type EntryKeys, type Keys, markPattern } from "./keys.ts";
-import { clockDrift, type ResolvedCacheOptions } from "./options.ts";
-import {
-  type EpochAge,
-  type Fill,
-  type ReadReply,
-  beginWrite,
-  dropEntries,
-  endWrite,
-  readEntries,
-  storeEntries,
-  sweepMarks,
-} from "./scripts.ts";
 
 /** After so many failures in a row Redis is left alone for so long. */
 const breaker = { failures: 5, breakMs: 1_000 };
@@ -32,13 +23,20 @@ const lookAgainMs = 5_000;
 /** How many keys one step of a scan looks at. */
 const scanBatch = 500;
 
+/** What all drivers are told of the cache. */
+export interface DriverOptions {
+  readonly name: string;
+  readonly deadlineMs: number;
+  readonly onEvent: OnEvent;
+}
+
 /** The entries in Redis: every command that this package sends, each within its deadline and through one circuit breaker. */
-export class Entries {
+export class RedisDriver implements Driver {
   readonly #client: RedisClient;
   readonly #name: string;
   readonly #commands: CircuitBreaker;
   readonly #epochs: Epochs;
-  readonly #onEvent: ((event: CacheEvent) => void) | undefined;
+  readonly #onEvent: OnEvent;
   readonly #tokenStart = randomBytes(9).toString("base64url");
   #tokens = 0;
   #looking: Promise<CacheError | undefined> | undefined;
@@ -46,7 +44,7 @@ export class Entries {
   /** The danger told of last: each is told once, however often somebody looks. */
   #told: CacheError | undefined;
 
-  constructor({ client, name, deadlineMs, onEvent }: ResolvedCacheOptions) {
+  constructor(client: RedisClient, { name, deadlineMs, onEvent }: DriverOptions) {
     this.#client = client;
     this.#name = name;
     this.#onEvent = onEvent;
@@ -59,93 +57,86 @@ export class Entries {
     });
   }
 
-  /**
-   * Looks whether Redis can be used, before anybody asks for an entry.
-   *
-   * @throws {@link CacheError} `UNSAFE_REDIS` @throws CommandError
-   */
   async ready(): Promise<void> {
     const danger = await this.#look();
     if (danger !== undefined) throw danger;
   }
 
-  /**
-   * Reads entries by as few scripts as slots and {@link maxBatch} allow, all sent at once. Each group may fail by itself.
-   *
-   * @param pendingMs how old the epoch must be for fills
-   */
-  read<T extends { readonly keys: EntryKeys }>(
-    items: readonly T[],
-    { tokenLifeMs, pendingMs }: { tokenLifeMs: number; pendingMs: number },
-  ): { items: readonly T[]; replies: Promise<readonly ReadReply[]> }[] {
-    const epochAge = this.#epochAge(pendingMs);
+  read<T extends { readonly keys: EntryKeys }>(items: readonly T[], rules: EntryRules) {
+    const epochAge = this.#epochAge(rules.pendingMs);
     return this.#groups(items, ({ keys }) => keys.entry).map((group) => {
       const keys = group.map((item) => item.keys);
       const onLate = (replies: readonly ReadReply[]) => {
-        this.#giveBack(keys, replies);
+        this.#giveBack(keys, replies, rules);
       };
-      const options = { token: this.#newToken(), tokenLifeMs, epochAge, onLate };
-      const read = this.#trusted(readEntries(this.#commands, keys, options));
+      const read = this.#trusted(
+        readEntries(this.#commands, keys, rules, { token: this.#newToken(), epochAge, onLate }),
+      );
       return { items: group, replies: read.then(({ replies }) => replies) };
     });
   }
 
   /** F3: tokens that came too late for their reader. Until they lapsed others would wait for a load that nobody does. */
-  #giveBack(keys: readonly EntryKeys[], replies: readonly ReadReply[]): void {
+  #giveBack(keys: readonly EntryKeys[], replies: readonly ReadReply[], rules: EntryRules): void {
     const fills = keys.flatMap(({ entry }, index) => {
-      const reply = replies[index];
-      return reply?.outcome === "fill" ? [{ key: entry, token: reply.token, lifeMs: 0 }] : [];
+      const token = tokenIn(replies[index]);
+      return token === undefined ? [] : [{ key: entry, token, result: "unused" as const }];
     });
     // Redis does not answer this either: then they lapse.
-    this.store(fills).catch(() => undefined);
+    this.store(fills, rules).catch(() => undefined);
   }
 
-  /** Stores what was loaded, or gives tokens back. @throws CommandError */
-  async store(fills: readonly Fill[]): Promise<readonly { fill: Fill; outcome: "stored" | "released" | "refused" }[]> {
+  async store(fills: readonly Fill[], rules: EntryRules) {
     const groups = this.#groups(fills, ({ key }) => key).map(async (group) => {
-      const outcomes = await storeEntries(this.#commands, group);
-      return group.map((fill, index) => ({ fill, outcome: outcomes[index] ?? "refused" }));
+      const outcomes = await storeEntries(this.#commands, group, rules);
+      return group.map((fill, index) => ({ fill, outcome: outcomes[index] ?? ("refused" satisfies FillOutcome) }));
     });
     return (await Promise.all(groups)).flat();
   }
 
-  /** A write begins. @throws CommandError @throws {@link CacheError} `UNSAFE_REDIS` */
-  async begin(keys: EntryKeys, pendingMs: number): Promise<PendingWrite | "crowded"> {
+  async begin(keys: EntryKeys, { pendingMs }: EntryRules): Promise<PendingWrite | "crowded"> {
     const token = this.#newToken();
     const options = { token, pendingMs, epochAge: this.#epochAge(pendingMs), maxPending };
     const { epoch, outcome } = await this.#trusted(beginWrite(this.#commands, keys, options));
     return outcome === "crowded" ? "crowded" : { keys, token, epoch };
   }
 
-  /** A write ends; without `text` its entry is left missing. @throws CommandError */
-  async end({ keys, token, epoch }: PendingWrite, value: { text?: string; lifeMs: number }) {
-    return endWrite(this.#commands, keys, { token, epoch, ...value });
+  async end(
+    { keys, token, epoch }: PendingWrite,
+    value: { text: string; lifeMs: number } | undefined,
+    { extraMs }: EntryRules,
+  ) {
+    const kept = value && { text: value.text, lifeMs: value.lifeMs + extraMs };
+    return endWrite(this.#commands, keys, { token, epoch, kept });
   }
 
-  /** Drops entries. @throws CommandError */
   async drop(keys: readonly EntryKeys[]): Promise<void> {
     const groups = this.#groups(keys, ({ entry }) => entry);
     await Promise.all(groups.map((group) => dropEntries(this.#commands, group)));
   }
 
-  /** Drops all entries of a collection, those that are being loaded or written included. @throws CommandError */
+  /** Those that are being loaded or written included. */
   async dropAll(collection: Keys): Promise<void> {
     // Twice: the scan may pass where an entry is not yet, the write that is pending then may end, and the scan pass where its mark
     // is no more. A write that ended before the first was over has its entry there throughout the second.
     for (let walk = 0; walk < 2; walk += 1) {
-      for await (const found of this.#scan("the scan of a collection", collection.pattern)) {
+      for await (const found of this.#scan("the scan of a collection", `${collection.start}*`)) {
         await this.drop(found.map((key) => collection.owning(key)));
       }
     }
   }
 
-  /** Deletes the marks that dead writers have left (C8), in batches with a pause after each. @throws CommandError */
+  /** Deletes the marks that dead writers have left (C8). */
   async sweep(pause: () => Promise<void>): Promise<void> {
     for await (const marks of this.#scan("a sweep of marks", markPattern(this.#name))) {
       const groups = this.#groups(marks, (mark) => mark);
       await Promise.all(groups.map((group) => sweepMarks(this.#commands, group)));
       await pause();
     }
+  }
+
+  close(): void {
+    // Nothing runs here by itself.
   }
 
   #scan(what: string, pattern: string) {
@@ -196,9 +187,7 @@ export class Entries {
   }
 }
 
-/** A write between its begin and its end. */
-export interface PendingWrite {
-  readonly keys: EntryKeys;
-  readonly token: string;
-  readonly epoch: string;
+function tokenIn(reply: ReadReply | undefined): string | undefined {
+  if (reply?.outcome === "fill") return reply.token;
+  return reply?.outcome === "expired" && typeof reply.refresh === "object" ? reply.refresh.token : undefined;
 }

@@ -1,6 +1,6 @@
 import { type RedisClient, type ServerInfo, primaries, readServerInfo } from "@lockstep/redis-kit";
-import { CacheError } from "./errors.ts";
-import { clockDrift } from "./options.ts";
+import { CacheError } from "../errors.ts";
+import { clockDrift } from "../options.ts";
 
 /** How many epochs are remembered: one for each primary, and some that are over. */
 const maxKnown = 64;

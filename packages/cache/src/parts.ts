@@ -1,0 +1,31 @@
+import type { Copies } from "./copies.ts";
+import type { Counts } from "./counts.ts";
+import type { Driver, EntryRules } from "./drivers/driver.ts";
+import type { CollectionEvent } from "./events.ts";
+import { extraOf } from "./freshness.ts";
+import type { ResolvedCollectionOptions } from "./options.ts";
+
+/** How much longer than a load its token lives: the time to send the result. */
+const storeMarginMs = 250;
+
+/** What the reader and the writer of one collection share. */
+export interface CollectionParts<T, Id> {
+  readonly driver: Driver;
+  readonly rules: EntryRules;
+  readonly options: ResolvedCollectionOptions<T, Id>;
+  /** Near copies, where the collection keeps any. */
+  readonly copies: Copies | undefined;
+  readonly counts: Counts;
+  readonly tell: (event: Omit<CollectionEvent, "collection">) => void;
+}
+
+/** How a collection's entries are kept. */
+export function entryRulesOf<T, Id>(options: ResolvedCollectionOptions<T, Id>): EntryRules {
+  return {
+    pendingMs: options.pendingMs,
+    tokenLifeMs: options.loadTimeoutMs + storeMarginMs,
+    revision: options.revision,
+    extraMs: extraOf(options),
+    asksLife: options.copyMs > 0,
+  };
+}
