@@ -13,6 +13,7 @@ export interface ServerOptions extends Partial<CollectionOptions<unknown>> {
   readonly name?: string;
   readonly client?: Redis;
   readonly deadlineMs?: number;
+  readonly maxCopies?: number;
   readonly onEvent?: () => unknown;
 }
 
@@ -27,9 +28,12 @@ export interface Server {
 
 /** Opens a server; it asks Redis for nothing yet. The deadline is long, since a busy machine is no outage. */
 export function openServer(source: Source, given: ServerOptions = {}): Server {
-  const { name = uniqueName(), client = testClient(), deadlineMs = 10_000, onEvent, ...options } = given;
+  const { name = uniqueName(), client = testClient(), deadlineMs = 10_000, maxCopies, onEvent, ...options } = given;
   const events: CacheEvent[] = [];
-  const cache = createCache({ client, name, deadlineMs, onEvent: onEvent ?? ((event) => events.push(event)) });
+  const cache = createCache({
+    ...{ client, name, deadlineMs, maxCopies },
+    onEvent: onEvent ?? ((event) => events.push(event)),
+  });
   onTestFinished(() => {
     cache.close();
   });
