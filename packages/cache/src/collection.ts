@@ -5,6 +5,7 @@ import { CacheError } from "./errors.ts";
 import { type OnEvent, tell } from "./events.ts";
 import { type EntryKeys, createKeys } from "./keys.ts";
 import type { ResolvedCollectionOptions, WriteContext } from "./options.ts";
+import { Observer } from "./observer.ts";
 import { type CollectionParts, entryRulesOf } from "./parts.ts";
 import { type Lookup, Reader } from "./reader.ts";
 import { Writer } from "./writer.ts";
@@ -82,6 +83,7 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
   readonly #counts: Counts;
   readonly #reader: Reader<T, Id>;
   readonly #writer: Writer<T, Id>;
+  readonly #observer: Observer<T, Id> | undefined;
 
   constructor(
     shared: { readonly driver: Driver; readonly copies: Copies; readonly onEvent: OnEvent },
@@ -104,6 +106,7 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
     };
     this.#reader = new Reader(parts);
     this.#writer = new Writer(parts);
+    this.#observer = options.observe && new Observer(parts, options.observe);
   }
 
   async get(id: Id): Promise<Readonly<T> | undefined> {
@@ -112,7 +115,9 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
 
   async lookup(id: Id): Promise<Lookup<T>> {
     const keys = this.#keysOf(id);
-    return this.#writer.owes(keys) ? this.#reader.readPast(keys, id) : this.#reader.read(keys, id);
+    const found = await (this.#writer.owes(keys) ? this.#reader.readPast(keys, id) : this.#reader.read(keys, id));
+    this.#observer?.see(keys, id, found);
+    return found;
   }
 
   async lookupMany(ids: readonly Id[]): Promise<Lookup<T>[]> {

@@ -50,6 +50,12 @@ export interface CollectionCounts {
   readonly revokedCopies: number;
   /** Near copies dropped for want of room. */
   readonly evictedCopies: number;
+  /** Reads whose value was compared with the source (`observe`). */
+  readonly observed: number;
+  /** Of these, copies that differed from their entry though no write was under way: with `"bounded"`, for up to `copyMs`. */
+  readonly staleCopies: number;
+  /** Of these, entries that differed from the source though no write was under way: it was changed past this cache. */
+  readonly staleEntries: number;
 }
 
 /** How long something took, in ms, on the monotonic clock. */
@@ -113,6 +119,9 @@ export class Counts {
     proceeded: 0,
     revokedCopies: 0,
     evictedCopies: 0,
+    observed: 0,
+    staleCopies: 0,
+    staleEntries: 0,
   };
   readonly #microseconds: Record<TripTier, RecordableHistogram> = {
     shared: createHistogram(),

@@ -20,6 +20,7 @@ export interface CollectionEvent {
    * - `too-large`: a value was served and not kept;
    * - `corrupt`: an entry can not be read; the source answered;
    * - `refresh-failed`: the source failed to give a new value for one whose life is over; the old one was served;
+   * - `observation-failed`: a read of the sample (`observe`) could not be compared with the source;
    * - `store-failed`: what was loaded could not be stored, or what was written could not be ended: nothing stale stays;
    * - `outcome-unknown`: a write was not done within its deadline;
    * - `lapsed`: a write ended after its token had lapsed: it took longer than `pendingMs`, or Redis lost the mark; its entry is dropped;
@@ -30,6 +31,7 @@ export interface CollectionEvent {
     | "too-large"
     | "corrupt"
     | "refresh-failed"
+    | "observation-failed"
     | "store-failed"
     | "outcome-unknown"
     | "lapsed"
@@ -41,6 +43,16 @@ export interface CollectionEvent {
   readonly error?: unknown;
 }
 
+/** What a read was given differs from the source, though no write is under way. */
+export interface DisagreementEvent {
+  /** Tells it from other events. */
+  readonly type: "disagreement";
+  /** Whose entry. */
+  readonly collection: string;
+  /** `copy`: a near copy differs from its entry. `entry`: an entry differs from the source. */
+  readonly cause: "copy" | "entry";
+}
+
 /** The marks of dead writers could not be looked for; they are again a minute later. */
 export interface SweepFailedEvent {
   /** Tells it from other events. */
@@ -50,10 +62,13 @@ export interface SweepFailedEvent {
 }
 
 /** Something that no caller sees (G10). No event holds an id or a value. */
-export type CacheEvent = BreakerEvent | UnsafeRedisEvent | SweepFailedEvent | CollectionEvent;
+export type CacheEvent = BreakerEvent | UnsafeRedisEvent | SweepFailedEvent | DisagreementEvent | CollectionEvent;
 
 /** Who is told of events. */
 export type OnEvent = ((event: CacheEvent) => void) | undefined;
+
+/** An event of a collection, which puts its name into it. */
+export type EventOfCollection = Omit<CollectionEvent, "collection"> | Omit<DisagreementEvent, "collection">;
 
 /** Passes an event on. The caller's work is not to blame for what the listener throws. */
 export function tell(listener: OnEvent, event: CacheEvent): void {

@@ -2,13 +2,22 @@ export { createCache, type Cache } from "./cache.ts";
 export type { Collection } from "./collection.ts";
 export { tripChannel, type CollectionCounts, type Latency, type Tier, type Trip, type TripTier } from "./counts.ts";
 export { CacheError, type CacheErrorCode } from "./errors.ts";
-export type { BreakerEvent, CacheEvent, CollectionEvent, SweepFailedEvent, UnsafeRedisEvent } from "./events.ts";
+export type {
+  BreakerEvent,
+  CacheEvent,
+  CollectionEvent,
+  DisagreementEvent,
+  SweepFailedEvent,
+  UnsafeRedisEvent,
+} from "./events.ts";
 export type {
   CacheOptions,
   CollectionOptions,
+  Disagreement,
   Load,
   LoadContext,
   LoadMany,
+  ObserveOptions,
   WriteContext,
   WritePolicy,
 } from "./options.ts";

@@ -40,6 +40,22 @@ export type Load<T, Id> = (id: Id, context: LoadContext) => Promise<T | undefine
 /** Loads several values from the source at once. Ids that the source does not have are absent from the map. */
 export type LoadMany<T, Id> = (ids: readonly Id[], context: LoadContext) => Promise<ReadonlyMap<Id, T>>;
 
+/** What {@link ObserveOptions.onDisagreement} is told. */
+export interface Disagreement<Id> {
+  /** Whose value. */
+  readonly id: Id;
+  /** `copy`: a near copy differed from its entry. `entry`: an entry differed from the source. */
+  readonly cause: "copy" | "entry";
+}
+
+/** Options of a collection's observer, which compares a sample of what reads were given with the source. */
+export interface ObserveOptions<Id> {
+  /** The part of the reads that a tier answered, from 0 to 1; one is compared at a time, and each costs at least one load. */
+  readonly rate: number;
+  /** Told of each disagreement, with the id, which no event holds. What it throws becomes an `observation-failed` event. */
+  readonly onDisagreement?: ((found: Disagreement<Id>) => void) | undefined;
+}
+
 /** Options of a collection: how one kind of value is loaded, kept and written. All servers must give the same. */
 export interface CollectionOptions<T, Id = string> {
   /** Loads one value. This or `loadMany` is required. */
@@ -73,6 +89,8 @@ export interface CollectionOptions<T, Id = string> {
   readonly copyMs?: number | undefined;
   /** How long "the source has no such value" is kept, in ms; default 10,000. */
   readonly missingMs?: number | undefined;
+  /** Compares a sample of what reads are given with the source, and counts what differs; default: none. */
+  readonly observe?: ObserveOptions<Id> | undefined;
   /** Whether `update` stores the value that its write returned (`"write-through"`, the default), or leaves the entry missing. */
   readonly writePolicy?: WritePolicy | undefined;
   /**
@@ -121,6 +139,7 @@ export interface ResolvedCollectionOptions<T, Id> {
   readonly revision: number;
   /** How long a near copy lives; 0: there are none. */
   readonly copyMs: number;
+  readonly observe: ObserveOptions<Id> | undefined;
   readonly writePolicy: WritePolicy;
   readonly pendingMs: number;
   readonly commitDeadlineMs: number;
@@ -172,6 +191,8 @@ export function resolveCollectionOptions<T, Id>(
   demand('coherence must be "strict" or "bounded"', ["strict", "bounded"].includes(coherence));
   demand('copyMs needs coherence "bounded"', options.copyMs === undefined || coherence === "bounded");
   demand("jitter must be a number from 0 to 1", jitter >= 0 && jitter <= 1);
+  const { rate = 0 } = options.observe ?? {};
+  demand("observe.rate must be a number from 0 to 1", rate >= 0 && rate <= 1);
   demand("commitDeadlineMs must be at most 0.99 × pendingMs", commitDeadlineMs <= pendingMs * (1 - clockDrift));
   return {
     load: options.load,
@@ -184,6 +205,7 @@ export function resolveCollectionOptions<T, Id>(
     graceMs: millisecondsOrNone("graceMs", options.graceMs ?? 0),
     revision: whole("revision", options.revision ?? 1),
     copyMs: coherence === "bounded" ? milliseconds("copyMs", options.copyMs ?? 1_000) : 0,
+    observe: options.observe,
     writePolicy,
     pendingMs: milliseconds("pendingMs", pendingMs),
     commitDeadlineMs,

@@ -1,7 +1,7 @@
 import type { Copies } from "./copies.ts";
 import type { Counts } from "./counts.ts";
 import type { Driver, EntryRules } from "./drivers/driver.ts";
-import type { CollectionEvent } from "./events.ts";
+import type { EventOfCollection } from "./events.ts";
 import { extraOf } from "./freshness.ts";
 import type { ResolvedCollectionOptions } from "./options.ts";
 
@@ -16,7 +16,7 @@ export interface CollectionParts<T, Id> {
   /** Near copies, where the collection keeps any. */
   readonly copies: Copies | undefined;
   readonly counts: Counts;
-  readonly tell: (event: Omit<CollectionEvent, "collection">) => void;
+  readonly tell: (event: EventOfCollection) => void;
 }
 
 /** How a collection's entries are kept. */

@@ -190,10 +190,10 @@ describe("a value whose life is over", () => {
     const server = await openWarmServer(source, stale);
     await readAndExpire(server, "a", stale.staleMs);
     const evalsha = server.client.evalsha.bind(server.client) as (...args: unknown[]) => Promise<unknown>;
-    server.client.evalsha = (async (...args: unknown[]) => {
+    server.client.evalsha = async (...args: unknown[]) => {
       const first = await evalsha(...args); // its answer is lost, and the client sends it again
       return JSON.stringify(first).includes("refresh") ? evalsha(...args) : first;
-    });
+    };
     source.rows.set("a", "new");
     expect(await server.things.lookup("a")).toMatchObject({ value: "old", expired: "stale" });
     await until(async () => expect(await server.things.get("a")).toBe("new"));

@@ -23,6 +23,8 @@ function sentenceOf(event: CacheEvent): string | undefined {
       return `Nothing is cached, and profiles cannot be changed. ${event.error.message}`;
     case "sweep-failed":
       return `The marks of servers that died were not cleared away: ${reasonsOf(event.error)}`;
+    case "disagreement":
+      return `The cache of the collection "${event.collection}" gave a value that the database does not have (${event.cause}).`;
     case "outcome-unknown":
       // Logged with the request that it failed.
       return undefined;

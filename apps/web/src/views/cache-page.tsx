@@ -80,6 +80,13 @@ const meanings: Readonly<Record<keyof CollectionCounts, Meaning>> = {
     label: "Copies evicted",
     meaning: "Copies in this server’s memory that gave way to others.",
   },
+  observed: { group: "Reads", label: "Compared", meaning: "Answers that were compared with the database." },
+  staleCopies: { group: "Reads", label: "Old copies", meaning: "Of those compared: older than the entry in Redis." },
+  staleEntries: {
+    group: "Reads",
+    label: "Old entries",
+    meaning: "Of those compared: older than the database, which was changed past the cache.",
+  },
 };
 
 /** What the cache has done on the server that answers, each count with what it means. */

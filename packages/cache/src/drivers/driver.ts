@@ -40,6 +40,12 @@ export type ReadReply =
    */
   | { readonly outcome: "busy" | "pending" | "young" | "full" };
 
+/** The token that a reply gives, if it gives one. */
+export function tokenIn(reply: ReadReply | undefined): string | undefined {
+  if (reply?.outcome === "fill") return reply.token;
+  return reply?.outcome === "expired" && typeof reply.refresh === "object" ? reply.refresh.token : undefined;
+}
+
 /** What came of a load that a token was given for. */
 export interface Fill {
   /** The entry's key. */

@@ -5,7 +5,15 @@ import { type OnEvent, tell } from "../events.ts";
 import { type EntryKeys, type Keys, markPattern } from "../keys.ts";
 import { clockDrift } from "../options.ts";
 import { type EpochAge, beginWrite, dropEntries, endWrite, readEntries, storeEntries, sweepMarks } from "../scripts.ts";
-import type { Driver, EntryRules, Fill, FillOutcome, PendingWrite, ReadReply } from "./driver.ts";
+import {
+  type Driver,
+  type EntryRules,
+  type Fill,
+  type FillOutcome,
+  type PendingWrite,
+  type ReadReply,
+  tokenIn,
+} from "./driver.ts";
 import { Epochs } from "./epochs.ts";
 
 /** After so many failures in a row Redis is left alone for so long. */
@@ -185,9 +193,4 @@ export class RedisDriver implements Driver {
       ),
     );
   }
-}
-
-function tokenIn(reply: ReadReply | undefined): string | undefined {
-  if (reply?.outcome === "fill") return reply.token;
-  return reply?.outcome === "expired" && typeof reply.refresh === "object" ? reply.refresh.token : undefined;
 }
