@@ -1,6 +1,14 @@
 import type { LineWork } from "./line-measurement.ts";
 import type { CacheProduct } from "./peers/product.ts";
-import { cachingInProcess, cachingInRedis, inProcess, lockstepCacheAside, rawRedis } from "./products.ts";
+import {
+  askingForMany,
+  cachingInProcess,
+  cachingInRedis,
+  inManyCollections,
+  inProcess,
+  lockstepCacheAside,
+  rawRedis,
+} from "./products.ts";
 import type { WorkName } from "./works.ts";
 
 /** A line of the cache's table. */
@@ -47,7 +55,7 @@ export const lines: readonly Line[] = [
     title: "Hit in the process, one get at a time, 450 B",
     work: "getInProcess",
     products: [inProcess, ...cachingInProcess],
-    remarks: ["Lockstep keeps no copies in the process: not yet."],
+    remarks: ["Lockstep's copies are bounded here: another server's update shows when they end."],
   },
   {
     ...usual,
@@ -61,6 +69,20 @@ export const lines: readonly Line[] = [
     title: "Update, 450 B",
     work: "update",
     products: [...cachingInRedis, lockstepCacheAside, ...cachingInProcess],
+  },
+  {
+    ...usual,
+    title: "100 Redis hits, asked for in three ways, 450 B each",
+    work: "getMany",
+    products: askingForMany,
+    remarks: ["p99 and p99.9 are those of the whole hundred."],
+  },
+  {
+    ...usual,
+    title: "Redis hit, one get at a time, 450 B, in 1 to 1,000 collections",
+    work: "get",
+    products: inManyCollections,
+    ids: 1_000,
   },
   ...sizes.map(({ name, ...size }): Line => {
     return { ...usual, ...size, title: `Redis hit, one get at a time, ${name}`, work: "get", products: reading };

@@ -1,19 +1,38 @@
 import { type CacheOptions, type CollectionOptions, createCache } from "@lockstep/cache";
 import { Redis } from "ioredis";
 import { installedVersion } from "./installed-version.ts";
-import { type CacheProduct, ttlMs, type Value } from "./product.ts";
+import { type CacheClient, type CacheProduct, ttlMs, type Value } from "./product.ts";
 
 export type LockstepSettings = Partial<CollectionOptions<Value>> & Pick<CacheOptions, "deadlineMs">;
 
 export const lockstep = lockstepWith("lockstep", {});
 
+/** Copies in the process, for as long as a benchmark lasts. */
+export const lockstepBounded = lockstepWith("lockstep, bounded", { coherence: "bounded", copyMs: 600_000 });
+
+/** The defaults, with another way to ask for many values. */
+export function lockstepAsking(
+  name: string,
+  getMany: (get: CacheClient["get"], ids: readonly string[]) => ReturnType<CacheClient["getMany"]>,
+): CacheProduct {
+  return {
+    ...lockstep,
+    name,
+    open: async (options) => {
+      const client = await lockstep.open(options);
+      return { ...client, getMany: (ids) => getMany((id) => client.get(id), ids) };
+    },
+  };
+}
+
 /** Lockstep's cache in another configuration than its defaults, under a name of its own. */
-export function lockstepWith(name: string, settings: LockstepSettings): CacheProduct {
-  const changed = Object.entries(settings).map(([option, value]) => `${option} ${String(value)}`);
+export function lockstepWith(name: string, settings: LockstepSettings, collectionCount = 1): CacheProduct {
+  const changed = Object.entries(settings).map(([option, value]) => `${option} ${typeof value === "string" ? value : JSON.stringify(value)}`);
+  if (collectionCount > 1) changed.push(`${collectionCount} collections, the values spread over them`);
   return {
     name,
     version: installedVersion("@lockstep/cache"),
-    configuration: ["no near copies", ...(changed.length === 0 ? ["the defaults"] : changed)].join(", "),
+    configuration: changed.length === 0 ? "the defaults" : changed.join(", "),
     open: async ({ redisUrl, prefix, source }) => {
       const client = new Redis(redisUrl, {
         protocol: 2,
@@ -30,22 +49,27 @@ export function lockstepWith(name: string, settings: LockstepSettings): CachePro
       const { deadlineMs, ...options } = settings;
       const cache = createCache({ client, name: prefix, deadlineMs });
       await cache.ready();
-      const values = cache.collection<Value>("value", {
-        load: (id) => source.load(id),
-        loadMany: (ids) => source.loadMany(ids),
-        ttlMs,
-        ...options,
-      });
+      const collections = Array.from({ length: collectionCount }, (_, index) =>
+        cache.collection<Value>(`value-${index}`, {
+          load: (id) => source.load(id),
+          loadMany: (ids) => source.loadMany(ids),
+          ttlMs,
+          ...options,
+        }),
+      );
+      const [first] = collections;
+      if (first === undefined) throw new RangeError("There must be a collection.");
+      const of = (id: string) => collections[numberIn(id) % collectionCount] ?? first;
       return {
-        get: (id) => values.get(id),
-        getMany: (ids) => values.getMany(ids),
+        get: (id) => of(id).get(id),
+        getMany: (ids) => (collectionCount === 1 ? first.getMany(ids) : Promise.all(ids.map((id) => of(id).get(id)))),
         update: async (id, value) => {
-          await values.update(id, async () => {
+          await of(id).update(id, async () => {
             await source.save(id, value);
             return value;
           });
         },
-        invalidate: (id) => values.invalidate(id),
+        invalidate: (id) => of(id).invalidate(id),
         close: async () => {
           cache.close();
           await client.quit();
@@ -53,4 +77,9 @@ export function lockstepWith(name: string, settings: LockstepSettings): CachePro
       };
     },
   };
+}
+
+/** The benchmark's ids end in their number. */
+function numberIn(id: string): number {
+  return Number(/\d*$/.exec(id)?.[0] ?? 0);
 }

@@ -142,6 +142,6 @@ function withoutRule(client: Redis, name: string, cut: string, instead: string):
   const run = client.eval.bind(client) as (...args: unknown[]) => Promise<unknown>;
   const send = (sha: string, ...args: unknown[]) =>
     sha === sha1 ? run(text.replace(cut, instead), ...args) : evalsha(sha, ...args);
-  client.evalsha = send as typeof client.evalsha;
+  client.evalsha = send;
   return client;
 }
