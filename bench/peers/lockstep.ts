@@ -27,7 +27,9 @@ export function lockstepAsking(
 
 /** Lockstep's cache in another configuration than its defaults, under a name of its own. */
 export function lockstepWith(name: string, settings: LockstepSettings, collectionCount = 1): CacheProduct {
-  const changed = Object.entries(settings).map(([option, value]) => `${option} ${typeof value === "string" ? value : JSON.stringify(value)}`);
+  const changed = Object.entries(settings).map(
+    ([option, value]) => `${option} ${typeof value === "string" ? value : JSON.stringify(value)}`,
+  );
   if (collectionCount > 1) changed.push(`${collectionCount} collections, the values spread over them`);
   return {
     name,
