@@ -15,6 +15,7 @@ import {
   tokenIn,
 } from "./driver.ts";
 import { Epochs } from "./epochs.ts";
+import { Hits } from "./hits.ts";
 
 /** After so many failures in a row Redis is left alone for so long. */
 const breaker = { failures: 5, breakMs: 1_000 };
@@ -44,6 +45,7 @@ export class RedisDriver implements Driver {
   readonly #name: string;
   readonly #commands: CircuitBreaker;
   readonly #epochs: Epochs;
+  readonly #hits: Hits;
   readonly #onEvent: OnEvent;
   readonly #tokenStart = randomBytes(9).toString("base64url");
   #tokens = 0;
@@ -63,6 +65,7 @@ export class RedisDriver implements Driver {
         tell(onEvent, { type: "breaker", state });
       },
     });
+    this.#hits = new Hits(client, this.#commands);
   }
 
   async ready(): Promise<void> {
@@ -71,17 +74,28 @@ export class RedisDriver implements Driver {
   }
 
   read<T extends { readonly keys: EntryKeys }>(items: readonly T[], rules: EntryRules) {
-    const epochAge = this.#epochAge(rules.pendingMs);
+    const [first] = items;
+    if (items.length === 1 && first !== undefined && this.#hits.mayAsk(rules)) {
+      const replies = this.#hits
+        .read(first.keys.entry, rules)
+        .then((hit) => (hit ? [hit] : this.#readByScript([first.keys], rules)));
+      return [{ items, replies }];
+    }
     return this.#groups(items, ({ keys }) => keys.entry).map((group) => {
       const keys = group.map((item) => item.keys);
-      const onLate = (replies: readonly ReadReply[]) => {
-        this.#giveBack(keys, replies, rules);
-      };
-      const read = this.#trusted(
-        readEntries(this.#commands, keys, rules, { token: this.#newToken(), epochAge, onLate }),
-      );
-      return { items: group, replies: read.then(({ replies }) => replies) };
+      return { items: group, replies: this.#readByScript(keys, rules) };
     });
+  }
+
+  async #readByScript(keys: readonly EntryKeys[], rules: EntryRules): Promise<readonly ReadReply[]> {
+    const onLate = (replies: readonly ReadReply[]) => {
+      this.#giveBack(keys, replies, rules);
+    };
+    const options = { token: this.#newToken(), epochAge: this.#epochAge(rules.pendingMs), onLate };
+    const told = this.#hits.expect();
+    const { epoch, replies } = await this.#trusted(readEntries(this.#commands, keys, rules, options));
+    told(epoch);
+    return replies;
   }
 
   /** F3: tokens that came too late for their reader. Until they lapsed others would wait for a load that nobody does. */
