@@ -248,7 +248,7 @@ const mutants: readonly { rule: string; violations: Violations; mutation: Mutati
     mutation: {
       name: "write-without-begin",
       file: "src/writer.ts",
-      cut: '      this.#counts.add("refusedUpdates");\n      throw unavailable(error);',
+      cut: '      this.#parts.counts.add("refusedUpdates");\n      throw unavailable(error);',
       instead: "      return undefined;",
     },
   },

@@ -1,11 +1,9 @@
-import { readFileSync } from "node:fs";
 import { describe, expect, it, vi } from "vitest";
-import { readScript } from "@lockstep/redis-kit";
-import type { Redis } from "ioredis";
-import { testClient, uniqueName } from "./harness/redis.ts";
+import { uniqueName } from "./harness/redis.ts";
 import { openTwoServers, openWarmServer, type Server } from "./harness/server.ts";
 import { Source } from "./harness/source.ts";
 import { until } from "./harness/until.ts";
+import { withoutRule } from "./harness/without-rule.ts";
 
 const observeAll = { observe: { rate: 1 } };
 
@@ -71,8 +69,12 @@ describe("an observer", () => {
   it("sees stale entries once fills are stored without their token", async () => {
     const source = new Source({ a: 0 });
     const name = uniqueName();
-    const client = withoutRule(testClient(), "store", "not (isFill or isRefresh)", "false");
-    const loader = await openWarmServer(source, { name, client });
+    const { createCache } = await withoutRule("observed-fill-without-token", {
+      file: "lua/store.lua",
+      cut: "not (isFill or isRefresh)",
+      instead: "false",
+    });
+    const loader = await openWarmServer(source, { name, create: createCache });
     const writer = await openWarmServer(source, { name, ...observeAll });
     const barrier = source.hold();
     const loading = loader.things.get("a");
@@ -130,18 +132,3 @@ describe("an observer", () => {
     }
   });
 });
-
-/** The same client, for which a script is another: without one of its rules. */
-function withoutRule(client: Redis, name: string, cut: string, instead: string): Redis {
-  const file = (part: string) => new URL(`../lua/${part}.lua`, import.meta.url);
-  const parts = ["epoch", "pending", "entry", name];
-  const { sha1 } = readScript(...parts.map(file));
-  const text = parts.map((part) => readFileSync(file(part), "utf8")).join("\n");
-  if (text.split(cut).length !== 2) throw new Error(`${name}.lua does not hold "${cut}" once.`);
-  const evalsha = client.evalsha.bind(client) as (...args: unknown[]) => Promise<unknown>;
-  const run = client.eval.bind(client) as (...args: unknown[]) => Promise<unknown>;
-  const send = (sha: string, ...args: unknown[]) =>
-    sha === sha1 ? run(text.replace(cut, instead), ...args) : evalsha(sha, ...args);
-  client.evalsha = send;
-  return client;
-}

@@ -15,6 +15,8 @@ export interface ServerOptions extends Partial<CollectionOptions<unknown>> {
   readonly deadlineMs?: number;
   readonly maxCopies?: number;
   readonly onEvent?: () => unknown;
+  /** Of a copy of the package, with a rule cut out. */
+  readonly create?: typeof createCache;
 }
 
 /** A server: a cache on a client of its own, with one collection in front of the source. */
@@ -28,9 +30,17 @@ export interface Server {
 
 /** Opens a server; it asks Redis for nothing yet. The deadline is long, since a busy machine is no outage. */
 export function openServer(source: Source, given: ServerOptions = {}): Server {
-  const { name = uniqueName(), client = testClient(), deadlineMs = 10_000, maxCopies, onEvent, ...options } = given;
+  const {
+    name = uniqueName(),
+    client = testClient(),
+    deadlineMs = 10_000,
+    maxCopies,
+    onEvent,
+    create = createCache,
+    ...options
+  } = given;
   const events: CacheEvent[] = [];
-  const cache = createCache({
+  const cache = create({
     ...{ client, name, deadlineMs, maxCopies },
     onEvent: onEvent ?? ((event) => events.push(event)),
   });

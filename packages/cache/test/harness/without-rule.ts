@@ -1,0 +1,28 @@
+import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { join } from "node:path";
+
+const packageFolder = fileURLToPath(new URL("../..", import.meta.url));
+
+/**
+ * Loads a copy of this package in which a rule is cut out: the text `cut` of `file` becomes `instead`.
+ *
+ * @param file below the package's folder
+ * @throws {Error} unless the text is there exactly once: the rule has moved, and the cut must follow it
+ */
+export async function withoutRule(
+  name: string,
+  { file, cut, instead }: { file: string; cut: string; instead: string },
+): Promise<typeof import("../../src/index.ts")> {
+  const copy = join(packageFolder, "../../.lockstep/mutants", `cache-${name}`);
+  await rm(copy, { recursive: true, force: true });
+  await mkdir(copy, { recursive: true });
+  for (const part of ["src", "lua"]) await cp(join(packageFolder, part), join(copy, part), { recursive: true });
+  const text = await readFile(join(copy, file), "utf8");
+  if (text.split(cut).length !== 2) throw new Error(`The cut "${name}" no longer applies to ${file}.`);
+  await writeFile(
+    join(copy, file),
+    text.replace(cut, () => instead),
+  );
+  return (await import(pathToFileURL(join(copy, "src/index.ts")).href)) as typeof import("../../src/index.ts");
+}
