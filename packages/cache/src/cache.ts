@@ -24,7 +24,7 @@ export interface Cache {
   collection<T, Id = string>(type: string, options: CollectionOptions<T, Id>): Collection<T, Id>;
 
   /** The open collections. */
-  collections(): readonly Pick<Collection<unknown, never>, "type" | "counts" | "latency">[];
+  collections(): readonly Pick<Collection<unknown, never>, "type" | "counts" | "latency" | "report">[];
 
   /**
    * Looks whether Redis can be used. Calling it at start is optional: a mistake in its configuration shows then, where

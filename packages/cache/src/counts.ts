@@ -1,5 +1,6 @@
 import { channel } from "node:diagnostics_channel";
 import { type RecordableHistogram, createHistogram } from "node:perf_hooks";
+import { PayoffMeasure } from "./payoff-measure.ts";
 
 /** What happened to the reads and writes of a collection in this process since it started. Exact, not sampled. */
 export interface CollectionCounts {
@@ -95,6 +96,8 @@ const trips = channel(tripChannel);
 
 /** The counts of one collection, and how long its tiers took. */
 export class Counts {
+  /** What its callers wait for. */
+  readonly payoff = new PayoffMeasure();
   readonly #names: { readonly cache: string; readonly type: string };
   readonly #counts: Record<keyof CollectionCounts, number> = {
     nearHits: 0,

@@ -21,4 +21,5 @@ export type {
   WriteContext,
   WritePolicy,
 } from "./options.ts";
+export type { AnsweredBy, Estimate, PayoffReport, PayoffVerdict } from "./payoff.ts";
 export type { Lookup } from "./reader.ts";

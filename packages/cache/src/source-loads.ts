@@ -81,6 +81,7 @@ export class SourceLoads<T, Id> {
     const startedAt = performance.now();
     try {
       const values = await this.#withinTime((signal) => this.#ask(batch, signal));
+      this.#counts.payoff.load(batch.length, performance.now() - startedAt);
       batch.forEach((waiting, index) => {
         waiting.resolve(values[index]);
       });
@@ -88,6 +89,7 @@ export class SourceLoads<T, Id> {
     } catch (error) {
       for (const waiting of batch) waiting.reject(error);
       this.#counts.add("failedLoads", batch.length);
+      this.#counts.payoff.failedLoad(batch.length);
     }
     this.#counts.time("source", performance.now() - startedAt);
     this.#running -= 1;

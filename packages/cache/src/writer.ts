@@ -33,22 +33,35 @@ export class Writer<T, Id> {
   }
 
   async update(keys: EntryKeys, write: Write<T>): Promise<Readonly<T> | undefined> {
-    const deadline = performance.now() + this.#parts.options.commitDeadlineMs;
+    const { options, counts } = this.#parts;
+    const startedAt = performance.now();
+    const deadline = startedAt + options.commitDeadlineMs;
     const pending = await this.#begin(keys, deadline);
     this.#revoke([keys]);
-    if (pending === undefined) return this.#writeAlone(keys, write, deadline);
+    const beginMs = performance.now() - startedAt;
+    if (pending === undefined) {
+      const written = await this.#writeAlone(keys, write, deadline);
+      counts.payoff.write(beginMs);
+      return written;
+    }
     // A write that throws has not ended for sure: the source may be at it still. Its token lapses, and until then its entry is
     // not cached. So is one that is late.
     const value = await this.#withinTime(keys, write, deadline);
-    this.#parts.counts.add("updates");
-    return decode<T>(await this.#end(pending, value));
+    counts.add("updates");
+    const endingAt = performance.now();
+    const text = await this.#end(pending, value);
+    counts.payoff.write(beginMs + performance.now() - endingAt);
+    return decode<T>(text);
   }
 
   async invalidate(keys: readonly EntryKeys[]): Promise<void> {
+    const { counts, driver } = this.#parts;
+    const startedAt = performance.now();
     try {
-      await this.#parts.driver.drop(keys);
+      await driver.drop(keys);
       this.#revoke(keys);
-      this.#parts.counts.add("invalidations", keys.length);
+      counts.add("invalidations", keys.length);
+      counts.payoff.write(performance.now() - startedAt);
     } catch (error) {
       if (!this.#mayProceed(keys.length)) throw unavailable(error);
       for (const each of keys) this.#proceed(each);
