@@ -22,3 +22,29 @@ test("a cache's counts and trips can be scraped, by collection and without ids",
   expect(scraped).not.toContain("secret");
   cache.close();
 });
+
+test("what a cache's reports say can be scraped, and what they do not know is absent", async () => {
+  const name = uniqueName();
+  const cache = createCache({ client: testClient(), name });
+  const people = cache.collection<string>("person", { load: (id) => Promise.resolve(`value of ${id}`), ttlMs: 60_000 });
+  cache.collection<string>("unread", { load: () => Promise.resolve("never"), ttlMs: 60_000 });
+  const registry = new Registry();
+  registerCacheMetrics(registry, [cache]);
+
+  await people.getMany(["secret-1", "secret-2"]);
+  const { readMs, loadMs, netMsPerRead } = people.report();
+  const scraped = await registry.metrics();
+
+  const labels = `cache="${name}",collection="person"`;
+  expect(scraped).toContain(`lockstep_cache_read_mean_seconds{${labels}} ${(readMs ?? NaN) / 1_000}\n`);
+  expect(scraped).toContain(`lockstep_cache_load_mean_seconds{${labels}} ${(loadMs ?? NaN) / 1_000}\n`);
+  expect(scraped).toContain(
+    `lockstep_cache_net_seconds_per_read{${labels}} ${(netMsPerRead?.meanMs ?? NaN) / 1_000}\n`,
+  );
+  expect(scraped).toContain(`lockstep_cache_verdict{${labels},verdict="needs more reads"} 1\n`);
+  expect(scraped).toContain(`lockstep_cache_verdict{${labels},verdict="pays"} 0\n`);
+  expect(scraped).not.toMatch(/write_mean_seconds\{/);
+  expect(scraped).not.toMatch(/_seconds\{[^}]*"unread"/);
+  expect(scraped).not.toContain("secret");
+  cache.close();
+});
