@@ -208,6 +208,21 @@ describe.each(["with", "without"])("in a browser %s JavaScript", (scripts) => {
     });
   });
 
+  test("someone sees whether the cache pays: in words, drawn, and in numbers", async () => {
+    await inWindow({ javaScriptEnabled }, async (page) => {
+      // A page of people for each server.
+      for (let server = 0; server < 3; server += 1) await page.goto("/people");
+      await page.goto("/cache");
+      await page.getByRole("heading", { name: "Does it pay?" }).waitFor();
+      expect(await page.locator(".verdict").textContent()).toMatch(/Each read took .+ on average/);
+      const drawn = page.getByRole("img", { name: "Where reads were answered" });
+      expect(await drawn.isVisible()).toBe(true);
+      expect(await drawn.locator("rect").count()).toBeGreaterThan(0);
+      const reads = page.getByRole("row").filter({ has: page.getByRole("rowheader", { name: "reads", exact: true }) });
+      expect(Number(await reads.getByRole("cell").textContent())).toBeGreaterThan(0);
+    });
+  });
+
   test("a form that is not right comes back with what was typed and what to change", async () => {
     await inWindow({ javaScriptEnabled }, async (page) => {
       await page.goto("/sign-up");

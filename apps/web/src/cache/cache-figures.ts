@@ -1,4 +1,4 @@
-import type { Cache, CollectionCounts, Latency, WritePolicy } from "@lockstep/cache";
+import type { Cache, CollectionCounts, Latency, PayoffReport, WritePolicy } from "@lockstep/cache";
 import type { Config } from "../config.ts";
 
 /** What the cache has done on one server since that started. */
@@ -10,24 +10,26 @@ export interface CacheFigures {
 
 export interface CollectionFigures {
   readonly type: string;
-  /** The part of the reads that an entry in Redis answered, from 0 to 1; null before the first. */
+  /** The part of the reads that needed no load, from 0 to 1; null before the first. */
   readonly hitRate: number | null;
   readonly counts: CollectionCounts;
   /** How long a trip took. */
   readonly latency: { readonly redis: Latency; readonly database: Latency };
+  /** Whether the cache pays. */
+  readonly report: PayoffReport;
 }
 
 export function cacheFigures(cache: Cache, { serverName, profileWrites }: Config): CacheFigures {
   const collections = cache.collections().map((collection): CollectionFigures => {
-    const counts = collection.counts();
     const { shared, source } = collection.latency();
-    return { type: collection.type, hitRate: hitRateOf(counts), counts, latency: { redis: shared, database: source } };
+    const report = collection.report();
+    return {
+      type: collection.type,
+      hitRate: report.hitRate,
+      counts: collection.counts(),
+      latency: { redis: shared, database: source },
+      report,
+    };
   });
   return { server: serverName, profileWrites, collections };
-}
-
-/** Reads that shared another's answer are left out: they asked nobody. */
-function hitRateOf({ hits, misses, uncached, unavailable }: CollectionCounts): number | null {
-  const reads = hits + misses + uncached + unavailable;
-  return reads === 0 ? null : hits / reads;
 }

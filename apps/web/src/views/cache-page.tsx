@@ -1,5 +1,7 @@
 import type { CollectionCounts, Latency } from "@lockstep/cache";
 import type { CacheFigures, CollectionFigures } from "../cache/cache-figures.ts";
+import { percent } from "./numbers.ts";
+import { Payoff } from "./payoff.tsx";
 
 const groups = ["Reads", "Loads from the database", "Changes"] as const;
 
@@ -114,7 +116,7 @@ const policies: Readonly<Record<CacheFigures["profileWrites"], string>> = {
   "cache-aside": "a change removes the entry in Redis, and the next read loads it.",
 };
 
-function Collection({ type, hitRate, counts, latency }: CollectionFigures) {
+function Collection({ type, hitRate, counts, latency, report }: CollectionFigures) {
   const names = Object.keys(meanings) as (keyof CollectionCounts)[];
   return (
     <section aria-label={`Collection ${type}`}>
@@ -130,6 +132,7 @@ function Collection({ type, hitRate, counts, latency }: CollectionFigures) {
           </>
         )}
       </p>
+      <Payoff type={type} report={report} />
       <Times latency={latency} />
       {groups.map((group) => (
         <>
@@ -186,9 +189,4 @@ function TimesRow({ tier, count, p50Ms, p99Ms }: Latency & { tier: string }) {
       <td>{time(p99Ms)}</td>
     </tr>
   );
-}
-
-/** Rounded down, so that only all is 100 %. */
-function percent(part: number): string {
-  return `${(Math.floor(part * 1_000) / 10).toFixed(1)} %`;
 }
