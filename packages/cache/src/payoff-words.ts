@@ -2,7 +2,8 @@
 interface Figures {
   readonly verdict: "pays" | "costs" | "needs more reads";
   readonly reads: number;
-  readonly loads: number;
+  readonly readCalls: number;
+  readonly loadCalls: number;
   readonly loadsSaved: number;
   readonly hitRate: number | null;
   readonly readMs: number | null;
@@ -25,20 +26,18 @@ interface Enough {
 
 /** A payoff report for who owns the cache: what was found, and what to do. */
 export function sentencesOf(figures: Figures, enough: Enough): string[] {
-  const { verdict, reads, loads, readMs, loadMs } = figures;
+  const { verdict, readMs, loadMs } = figures;
   if (readMs === null) return ["Nothing has been read yet."];
   if (loadMs === null) return [`Each read took ${time(readMs)} on average.`, ...withoutLoads(figures)];
   const found = `Each read took ${time(readMs)} on average; without the cache it would have taken ${time(loadMs)}.`;
-  if (!enough.isEnough) {
-    const { leastReadCalls, leastLoadCalls } = enough;
-    const least = `at least ${leastReadCalls} calls that read and ${leastLoadCalls} of the loader`;
-    return [
-      found,
-      `That is too little to judge by, with ${number(reads)} reads and ${number(loads)} loads: it takes ${least}.`,
-    ];
-  }
+  if (!enough.isEnough) return [found, tooLittle(figures, enough)];
   if (verdict === "pays") return [found, ...gains(figures)];
   return verdict === "costs" ? [found, ...losses(figures)] : [found, ...doubts(figures)];
+}
+
+function tooLittle({ readCalls, loadCalls }: Figures, { leastReadCalls, leastLoadCalls }: Enough): string {
+  const known = `${number(readCalls)} calls that read and ${number(loadCalls)} of the loader`;
+  return `That is too little to judge by: ${known}, where it takes ${leastReadCalls} and ${leastLoadCalls}.`;
 }
 
 function withoutLoads({ hitRate }: Figures): string[] {

@@ -52,6 +52,8 @@ export interface PayoffReport {
   readonly words: string;
   /** Reads that were answered. */
   readonly reads: number;
+  /** The calls that they came from: those of one `getMany` are one. */
+  readonly readCalls: number;
   /** Reads that failed; left out of all else. A `getMany` that failed is all of its ids. */
   readonly failedReads: number;
   readonly answeredBy: AnsweredBy | null;
@@ -59,6 +61,8 @@ export interface PayoffReport {
   readonly hitRate: number | null;
   /** Values loaded from the source. */
   readonly loads: number;
+  /** The calls of the loader that gave them. */
+  readonly loadCalls: number;
   /** Values whose load failed; left out of all else. */
   readonly failedLoads: number;
   /** Reads beyond the loads. */
@@ -131,10 +135,12 @@ export function payoffOf(measured: Measured): PayoffReport {
   const figures: Omit<PayoffReport, "words"> = {
     verdict: isEnough && net ? verdictOf(net) : "needs more reads",
     reads: reads.count,
+    readCalls: reads.calls,
     failedReads,
     answeredBy: partsOf(answers, reads.count),
     hitRate: reads.count === 0 ? null : (answers.near + answers.shared) / reads.count,
     loads: loads.count,
+    loadCalls: loads.calls,
     failedLoads,
     // Loads of reads that are under way are known before those reads.
     loadsSaved: Math.max(0, reads.count - loads.count),

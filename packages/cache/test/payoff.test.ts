@@ -98,7 +98,7 @@ describe("a payoff report", () => {
       loads: loadsOf(20, 8, 12).map((load) => ({ ...load, ids: 10 })),
     });
     expect(inTens.netMsPerRead?.lowMs).toBeCloseTo(8 - half, 9);
-    expect(inTens).toMatchObject({ reads: 1_000, loads: 200 });
+    expect(inTens).toMatchObject({ reads: 1_000, readCalls: 100, loads: 200, loadCalls: 20 });
   });
 
   it("says 100 % of hits only if all reads were", () => {
@@ -154,7 +154,7 @@ describe("its verdict and words", () => {
     const oneLoad = [{ ids: 500, ms: 5 }];
     const report = reportOf({ reads: fastReads, loads: oneLoad });
     expect(report.verdict).toBe("needs more reads");
-    expect(report.words).toContain("it takes at least 100 calls that read and 20 of the loader");
+    expect(report.words).toContain("1,000 calls that read and 1 of the loader, where it takes 100 and 20.");
   });
 
   it("wait while the difference may be chance", () => {

@@ -1,6 +1,6 @@
 import type { PayoffReport } from "@lockstep/cache";
 import type { ComponentChildren } from "preact";
-import { milliseconds, percent } from "./numbers.ts";
+import { milliseconds, percent, percentNeeded } from "./numbers.ts";
 
 /** All charts are as wide in their own units, so that their text is of one size. */
 const width = 360;
@@ -123,7 +123,7 @@ export function BreakEven({ id, hitRate, breakEvenHitRate, readMs, loadMs, tripM
   const across = (part: number) => rounded(plot.left + part * (plot.right - plot.left));
   const down = (ms: number) => rounded(plot.bottom - (ms / highestMs) * (plot.bottom - plot.top));
   const isReachable = breakEvenHitRate <= 1;
-  const breakEven = isReachable ? `break-even at ${percent(breakEvenHitRate)}` : "no hit rate breaks even";
+  const breakEven = isReachable ? `break-even at ${percentNeeded(breakEvenHitRate)}` : "no hit rate breaks even";
   const here = `here: ${percent(hitRate)}, ${milliseconds(readMs)}`;
   return (
     <figure>
@@ -140,7 +140,7 @@ export function BreakEven({ id, hitRate, breakEvenHitRate, readMs, loadMs, tripM
           <span class="swatch here" aria-hidden="true" /> {here}
         </li>
         <li>
-          <span class="swatch break-even" aria-hidden="true" /> {breakEven}
+          <span class={isReachable ? "swatch break-even" : "swatch"} aria-hidden="true" /> {breakEven}
         </li>
         <li>
           <span class="swatch line-with" aria-hidden="true" /> a read that asks Redis first

@@ -1,5 +1,5 @@
 import type { PayoffReport } from "@lockstep/cache";
-import { milliseconds, percent } from "./numbers.ts";
+import { decimal, milliseconds, percent } from "./numbers.ts";
 import { AnsweredBy, BreakEven, ReadTimes } from "./payoff-charts.tsx";
 
 const verdicts: Readonly<Record<PayoffReport["verdict"], string>> = {
@@ -15,7 +15,7 @@ export function Payoff({ type, report }: { type: string; report: PayoffReport })
     <>
       <h3>Does it pay?</h3>
       <p class="verdict" data-verdict={verdict}>
-        <strong>{verdicts[verdict]}</strong> {words}
+        <strong>{verdicts[verdict]}</strong> {words.replaceAll(/(?<=\d) /g, "\u00a0")}
       </p>
       {readMs !== null && (
         <div class="charts">
@@ -37,19 +37,18 @@ function PayoffNumbers(report: PayoffReport) {
   const ms = (value: number | null) => (value === null ? "–" : milliseconds(value));
   const part = (value: number | null) => (value === null ? "–" : percent(value));
   const count = (value: number) => value.toLocaleString("en");
-  const interval = net && `${net.lowMs.toFixed(2)} to ${milliseconds(net.highMs)}`;
   const rows: readonly (readonly [string, string])[] = [
     ["reads", count(report.reads)],
     ["of these, hits", part(report.hitRate)],
     ["loads", count(report.loads)],
     ["loads saved", count(report.loadsSaved)],
     ["a read with the cache", ms(report.readMs)],
-    ["a load: a read without it", ms(report.loadMs)],
+    ["a read without it: a load", ms(report.loadMs)],
     ["a trip to Redis", ms(report.tripMs)],
-    ["a change waits for Redis", ms(report.writeMs)],
-    ["saved a read, changes paid", ms(net && net.meanMs)],
-    ["95 % certain to be", interval ?? "–"],
-    ["saved in all", netMs === null ? "–" : `${(netMs / 1_000).toFixed(2)} s`],
+    ["a change waits for it", ms(report.writeMs)],
+    ["saved a read, net", ms(net && net.meanMs)],
+    ["95 % certain within", net === null ? "–" : `± ${milliseconds(net.highMs - net.meanMs)}`],
+    ["saved in all, net", netMs === null ? "–" : `${decimal(netMs / 1_000)} s`],
   ];
   return (
     <figure>
