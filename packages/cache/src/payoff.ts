@@ -44,7 +44,8 @@ export interface Estimate {
  *
  * The interval is Welch's, for means of unequal variances, with the normal distribution. It takes calls to be independent of one
  * another (the ids of one call are not taken to be). Reads that loaded contain their load: that makes it wider than need
- * be. Calls at one time share what was slow then: that makes it narrower than it should be.
+ * be. Calls at one time share what was slow then, and few loads of very unequal times say little of the rest: that makes it narrower
+ * than it should be. A verdict that is looked at again and again is wrong by chance more often than once in twenty.
  */
 export interface PayoffReport {
   readonly verdict: PayoffVerdict;
