@@ -33,10 +33,11 @@ function testClock() {
 async function openTimed(options: ServerOptions = {}) {
   const source = new Source({ a: 1, b: 2, c: 3 });
   const clock = testClock();
-  const client = intercept(testClient(), (send) => {
+  const slower = (send: () => Promise<unknown>) => {
     clock.advance(tripMs);
     return send();
-  });
+  };
+  const client = intercept(testClient(), slower, ["evalsha", "getex"]);
   const loadMany: ServerOptions["loadMany"] = (ids, context) => {
     clock.advance(loadMs);
     if (ids.includes("broken")) throw new Error("the source is down");

@@ -26,11 +26,15 @@ export async function untilOldEnough(client: Redis, pendingMs: number): Promise<
 }
 
 /** The same client, with `around` put around each script it sends: to hold it, to send it twice, to lose its answer. */
-export function intercept(client: Redis, around: (send: () => Promise<unknown>) => Promise<unknown>): Redis {
+export function intercept(
+  client: Redis,
+  around: (send: () => Promise<unknown>) => Promise<unknown>,
+  commands: readonly (string | symbol)[] = ["evalsha"],
+): Redis {
   return new Proxy(client, {
     get(target, property) {
       const value: unknown = Reflect.get(target, property, target);
-      if (property !== "evalsha" || typeof value !== "function") return value;
+      if (!commands.includes(property) || typeof value !== "function") return value;
       return (...args: unknown[]) => around(() => Reflect.apply(value, target, args) as Promise<unknown>);
     },
   });
