@@ -8,7 +8,6 @@ import {
   type IBackoff,
 } from "cockatiel";
 import type { RedisClient } from "./client.ts";
-import type { Commands } from "./commands.ts";
 import { CommandError } from "./errors.ts";
 
 /** `half-open`: one command is out to see whether Redis answers again. */
@@ -22,6 +21,14 @@ export interface BreakerOptions {
   readonly breakMs: number;
   /** Called at each change; it must not throw. */
   readonly onChange?: (state: BreakerState) => void;
+  /** How messages call the server; default "Redis". */
+  readonly server?: string;
+}
+
+/** What a breaker stands around: `Commands`, or the like for another server's client. */
+export interface Sender<Client> {
+  /** As `Commands.send`. @throws {@link CommandError} */
+  send<T>(what: string, command: (client: Client) => Promise<T>, withinMs?: number): Promise<T>;
 }
 
 /**
@@ -40,18 +47,20 @@ const stateNames = {
 type Outcome<T> = { readonly value: T } | { readonly error: CommandError };
 
 /**
- * A circuit breaker around {@link Commands}: after several failures in a row nothing is sent for a while, and each command
+ * A circuit breaker around `Commands`: after several failures in a row nothing is sent for a while, and each command
  * fails at once, as `not-sent`, instead of after its deadline.
  *
  * A failure is a command without a reply, one that could not be sent, or a reply by which the server says that it can serve
  * nobody (LOADING, READONLY…). Any other reply, refusals included, shows that Redis is there and starts the count anew.
  */
-export class CircuitBreaker {
-  readonly #commands: Pick<Commands, "send">;
+export class CircuitBreaker<Client = RedisClient> {
+  readonly #commands: Sender<Client>;
   readonly #policy: CircuitBreakerPolicy;
+  readonly #server: string;
 
-  constructor(commands: Pick<Commands, "send">, { failures, breakMs, onChange }: BreakerOptions) {
+  constructor(commands: Sender<Client>, { failures, breakMs, onChange, server = "Redis" }: BreakerOptions) {
     this.#commands = commands;
+    this.#server = server;
     this.#policy = circuitBreaker(
       handleWhenResult((outcome) => tellsOfOutage(outcome as Outcome<unknown>)),
       { breaker: new ConsecutiveBreaker(failures), halfOpenAfter: { next: () => new Pause(breakMs) } },
@@ -65,13 +74,13 @@ export class CircuitBreaker {
   }
 
   /**
-   * As {@link Commands.send}.
+   * As `Commands.send`.
    *
    * @throws {@link CommandError}
    */
-  async send<T>(what: string, command: (client: RedisClient) => Promise<T>, withinMs?: number): Promise<T> {
+  async send<T>(what: string, command: (client: Client) => Promise<T>, withinMs?: number): Promise<T> {
     // cockatiel would let it wait for the one command that is out, beyond its own deadline.
-    if (this.#policy.state === CircuitState.HalfOpen) throw brokenError(what);
+    if (this.#policy.state === CircuitState.HalfOpen) throw this.#brokenError(what);
     const outcome = await this.#throughPolicy(what, () => outcomeOf(this.#commands.send(what, command, withinMs)));
     if ("error" in outcome) throw outcome.error;
     return outcome.value;
@@ -81,8 +90,12 @@ export class CircuitBreaker {
     try {
       return await this.#policy.execute(send);
     } catch (error) {
-      throw isBrokenCircuitError(error) ? brokenError(what) : error;
+      throw isBrokenCircuitError(error) ? this.#brokenError(what) : error;
     }
+  }
+
+  #brokenError(what: string): CommandError {
+    return new CommandError("not-sent", `${this.#server} has failed several times in a row: ${what} was not sent.`);
   }
 }
 
@@ -119,8 +132,4 @@ function tellsOfOutage(outcome: Outcome<unknown>): boolean {
   const { failure, replyCode, wasHurried } = outcome.error;
   if (wasHurried) return false;
   return failure !== "refused" || (replyCode !== undefined && unfitServer.has(replyCode));
-}
-
-function brokenError(what: string): CommandError {
-  return new CommandError("not-sent", `Redis has failed several times in a row: ${what} was not sent.`);
 }
