@@ -2,7 +2,7 @@ import { defineConfig } from "tsdown";
 
 // redis-kit is compiled in, types included, so that the packed tarball installs alone.
 export default defineConfig({
-  entry: ["src/index.ts", "src/prometheus.ts"],
+  entry: ["src/index.ts", "src/memcached.ts", "src/prometheus.ts"],
   platform: "node",
   fixedExtension: false,
   target: "node20",

@@ -1,16 +1,27 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { type Collection, OpenCollection } from "./collection.ts";
 import { Copies } from "./copies.ts";
+import type { Driver } from "./drivers/driver.ts";
+import { MemcachedServers } from "./drivers/memcached-servers.ts";
+import { MemcachedDriver } from "./drivers/memcached.ts";
+import { MemoryItems } from "./drivers/memory-items.ts";
+import { MemoryDriver } from "./drivers/memory.ts";
 import { RedisDriver } from "./drivers/redis.ts";
 import { unavailable } from "./errors.ts";
 import { tell } from "./events.ts";
-import { type CacheOptions, type CollectionOptions, resolveCacheOptions, resolveCollectionOptions } from "./options.ts";
+import {
+  type CacheOptions,
+  type CollectionOptions,
+  type ResolvedCacheOptions,
+  resolveCacheOptions,
+  resolveCollectionOptions,
+} from "./options.ts";
 
 /** How often marks of dead writers are looked for, and the pause after each batch of keys. */
 const sweepEveryMs = 60_000;
 const sweepPauseMs = 100;
 
-/** A cache that several servers share in one Redis. */
+/** A cache that several servers share in one Redis, or in Memcached servers. */
 export interface Cache {
   /** What each of its keys starts with. */
   readonly name: string;
@@ -39,14 +50,15 @@ export interface Cache {
 }
 
 /**
- * Creates a cache on the caller's client. It needs a Redis of version 7 or newer whose eviction policy is no `allkeys-*`.
+ * Creates a cache on the caller's client. It needs a Redis of version 7 or newer whose eviction policy is no `allkeys-*`, or
+ * Memcached servers with CAS, as they are by default.
  *
  * @throws TypeError if an option can't be meant
  */
 export function createCache(options: CacheOptions): Cache {
   const resolved = resolveCacheOptions(options);
   const { name, onEvent } = resolved;
-  const driver = new RedisDriver(resolved.client, resolved);
+  const driver = openDriver(resolved);
   const copies = new Copies({ maxEntries: resolved.maxCopies, maxBytes: resolved.maxCopyBytes });
   const open = new Map<string, OpenCollection<never, never>>();
   const closed = new AbortController();
@@ -86,4 +98,10 @@ export function createCache(options: CacheOptions): Cache {
       driver.close();
     },
   };
+}
+
+function openDriver(options: ResolvedCacheOptions): Driver {
+  const { tier } = options;
+  if (tier instanceof MemcachedServers) return new MemcachedDriver(tier, options);
+  return tier instanceof MemoryItems ? new MemoryDriver(tier) : new RedisDriver(tier, options);
 }

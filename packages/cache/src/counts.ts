@@ -35,7 +35,7 @@ export interface CollectionCounts {
   readonly refusedFills: number;
   /** Loads that were stored. */
   readonly fills: number;
-  /** Values served and not kept because they are larger than `maxBytes`. */
+  /** Values served and not kept because they are larger than `maxBytes`, or than the server takes. */
   readonly tooLarge: number;
   /** Writes that were done. */
   readonly updates: number;

@@ -10,9 +10,17 @@ import { CommandError } from "@lockstep/redis-kit";
  * - `INVALID_ID`: an id is empty, too long, or neither string nor number.
  * - `INVALID_VALUE`: a value is not what JSON can carry.
  * - `UNSAFE_REDIS`: this Redis may evict the marks of pending writes, or is too old. Nothing is cached there.
+ * - `UNSUPPORTED`: this Memcached can't do it: `clear()`, or anything where it was started without CAS.
  */
 export type CacheErrorCode =
-  "UNAVAILABLE" | "OUTCOME_UNKNOWN" | "OVERLOADED" | "LOAD_TIMEOUT" | "INVALID_ID" | "INVALID_VALUE" | "UNSAFE_REDIS";
+  | "UNAVAILABLE"
+  | "OUTCOME_UNKNOWN"
+  | "OVERLOADED"
+  | "LOAD_TIMEOUT"
+  | "INVALID_ID"
+  | "INVALID_VALUE"
+  | "UNSAFE_REDIS"
+  | "UNSUPPORTED";
 
 const statusOf: Readonly<Record<CacheErrorCode, number>> = {
   UNAVAILABLE: 503,
@@ -22,6 +30,7 @@ const statusOf: Readonly<Record<CacheErrorCode, number>> = {
   INVALID_ID: 400,
   INVALID_VALUE: 500,
   UNSAFE_REDIS: 500,
+  UNSUPPORTED: 500,
 };
 
 /** A failed operation on a cache. Its message never holds an id or a value. */

@@ -1,9 +1,11 @@
-/** Redis stopped or resumed answering: reads are, or are no longer, answered by the source alone. */
+/** A server of entries stopped or resumed answering: reads of its keys are, or are no longer, answered by the source alone. */
 export interface BreakerEvent {
   /** Tells it from other events. */
   readonly type: "breaker";
   /** `half-open`: one command is out to see whether Redis answers again. */
   readonly state: "open" | "half-open" | "closed";
+  /** The name of the Memcached server; absent for Redis. */
+  readonly server?: string;
 }
 
 /** Redis can't be trusted with what may not be lost; nothing is cached there, and strict writes are refused. */

@@ -1,6 +1,7 @@
 export { createCache, type Cache } from "./cache.ts";
 export type { Collection } from "./collection.ts";
 export { tripChannel, type CollectionCounts, type Latency, type Tier, type Trip, type TripTier } from "./counts.ts";
+export { createMemory, type Memory } from "./drivers/memory-items.ts";
 export { CacheError, type CacheErrorCode } from "./errors.ts";
 export type {
   BreakerEvent,
@@ -13,11 +14,14 @@ export type {
 export type {
   CacheOptions,
   CollectionOptions,
+  CommonCacheOptions,
   Disagreement,
   Load,
   LoadContext,
   LoadMany,
+  Memcached,
   ObserveOptions,
+  SharedTier,
   WriteContext,
   WritePolicy,
 } from "./options.ts";

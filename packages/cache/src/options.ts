@@ -1,13 +1,45 @@
 import type { RedisClient } from "@lockstep/redis-kit";
+import { MemcachedServers } from "./drivers/memcached-servers.ts";
+import { type Memory, MemoryItems } from "./drivers/memory-items.ts";
 import type { CacheEvent } from "./events.ts";
 
+/** Memcached servers, from `connectMemcached` of `@lockstep/cache/memcached`. They stay yours: no cache closes them. */
+export interface Memcached {
+  /** The names of the servers. */
+  readonly servers: readonly string[];
+  /** Closes the connections. What is asked of the cache afterwards, the source answers. */
+  close(): void;
+}
+
+/** Where the entries are that all servers share: one of the three. */
+export type SharedTier =
+  | {
+      /** Your ioredis client: one server, Sentinel or Cluster. It stays yours: nothing here configures or closes it. */
+      readonly client: RedisClient;
+      readonly memcached?: undefined;
+      readonly memory?: undefined;
+    }
+  | {
+      /** What `connectMemcached` returned. */
+      readonly memcached: Memcached;
+      readonly client?: undefined;
+      readonly memory?: undefined;
+    }
+  | {
+      /** What {@link createMemory} returned: for unit tests. */
+      readonly memory: Memory;
+      readonly client?: undefined;
+      readonly memcached?: undefined;
+    };
+
 /** Options of {@link createCache}. */
-export interface CacheOptions {
-  /** Your ioredis client: one server, Sentinel or Cluster. It stays yours: nothing here configures or closes it. */
-  readonly client: RedisClient;
-  /** What each Redis key starts with. Two apps on one Redis need two names. Letters, digits and `_ . : -`. */
+export type CacheOptions = SharedTier & CommonCacheOptions;
+
+/** Those that are the same wherever the entries are. */
+export interface CommonCacheOptions {
+  /** What each key starts with. Two apps on one Redis, or Memcached, need two names. Letters, digits and `_ . : -`. */
   readonly name: string;
-  /** How long one command may take, in ms; default 250. A read that takes longer is answered by the source. */
+  /** How long one command to Redis, or one operation on Memcached, may take, in ms; default 250. A read that takes longer is answered by the source. */
   readonly deadlineMs?: number | undefined;
   /** How many near copies this process keeps, of all collections whose `coherence` is `"bounded"`; default 10,000. */
   readonly maxCopies?: number | undefined;
@@ -118,7 +150,7 @@ export interface CollectionOptions<T, Id = string> {
 
 /** Options of a cache as it uses them: checked, and none missing. */
 export interface ResolvedCacheOptions {
-  readonly client: RedisClient;
+  readonly tier: RedisClient | MemcachedServers | MemoryItems;
   readonly name: string;
   readonly deadlineMs: number;
   readonly maxCopies: number;
@@ -158,13 +190,10 @@ export const clockDrift = 0.01;
 
 /** @throws TypeError naming the first option that can't be meant */
 export function resolveCacheOptions(options: CacheOptions): ResolvedCacheOptions {
-  const { client, name, onEvent } = options;
-  // Whoever calls from JavaScript, or from a `.env`, is not held back by the types.
-  const given = client as Partial<RedisClient> | undefined;
-  demand("client must be an ioredis client", typeof given?.evalsha === "function");
+  const { name, onEvent } = options;
   demand("name must be one or more letters, digits, or _ . : -", isText(name, /^[\w.:-]+$/));
   return {
-    client,
+    tier: sharedTier(options),
     name,
     deadlineMs: positive("deadlineMs", options.deadlineMs ?? 250),
     maxCopies: whole("maxCopies", options.maxCopies ?? 10_000),
@@ -215,6 +244,18 @@ export function resolveCollectionOptions<T, Id>(
     maxBytes: whole("maxBytes", options.maxBytes ?? 1_048_576),
     onUnavailable,
   };
+}
+
+/** Whoever calls from JavaScript, or from a `.env`, is not held back by the types. */
+function sharedTier({ client, memcached, memory }: { client?: unknown; memcached?: unknown; memory?: unknown }) {
+  const given = [client, memcached, memory].filter((each) => each !== undefined);
+  demand("one of client, memcached and memory is required, and no more", given.length === 1);
+  if (memcached instanceof MemcachedServers) return memcached;
+  if (memory instanceof MemoryItems) return memory;
+  demand("memcached must be what connectMemcached has returned", memcached === undefined);
+  demand("memory must be what createMemory has returned", memory === undefined);
+  demand("client must be an ioredis client", typeof (client as Partial<RedisClient> | null)?.evalsha === "function");
+  return client as RedisClient;
 }
 
 function demand(rule: string, kept: boolean): void {

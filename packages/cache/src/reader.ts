@@ -236,15 +236,19 @@ export class Reader<T, Id> {
   }
 
   #keep(key: string, token: string, text: string): void {
-    const { options, counts, tell } = this.#parts;
+    const { options } = this.#parts;
     if (sizeOf(text) > options.maxBytes) {
-      counts.add("tooLarge");
-      tell({ type: "too-large" });
+      this.#tellTooLarge();
       this.#store({ key, token, result: "unkept" });
       return;
     }
     const lifeMs = lifeOf(isMissing(text) ? options.missingMs : options.ttlMs, options.jitter, Math.random());
     this.#store({ key, token, result: { text, lifeMs } });
+  }
+
+  #tellTooLarge(): void {
+    this.#parts.counts.add("tooLarge");
+    this.#parts.tell({ type: "too-large" });
   }
 
   /** All fills of one tick in one trip. Nobody waits for it: the reads that follow on this connection come after it. */
@@ -259,6 +263,7 @@ export class Reader<T, Id> {
           for (const { outcome } of results) {
             if (outcome === "stored") counts.add("fills");
             if (outcome === "refused") counts.add("refusedFills");
+            if (outcome === "too-large") this.#tellTooLarge();
           }
         },
         (error: unknown) => {

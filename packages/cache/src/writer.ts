@@ -155,6 +155,7 @@ export class Writer<T, Id> {
       await driver.end(pending, kept, rules).then(
         (outcome) => {
           if (outcome === "lapsed") tell({ type: "lapsed" });
+          if (outcome === "too-large") this.#tellTooLarge();
         },
         (error: unknown) => {
           // The token lapses; until then its entry is not cached.

@@ -1,14 +1,17 @@
 import { describe, expect, it } from "vitest";
-import { type CacheOptions, type CollectionOptions, createCache } from "../src/index.ts";
+import { type CacheOptions, type CollectionOptions, createCache, createMemory } from "../src/index.ts";
 import { openServer } from "./harness/server.ts";
 import { Source } from "./harness/source.ts";
 import { testClient } from "./harness/redis.ts";
 
-const client = {} as CacheOptions["client"];
+const client = {} as NonNullable<CacheOptions["client"]>;
 
 describe("an option that can't be meant", () => {
   it.each([
-    ["client must be", { client: undefined as never }],
+    ["one of client, memcached and memory is required", { client: undefined as never }],
+    ["one of client, memcached and memory is required", { memory: createMemory() as never }],
+    ["memory must be", { client: undefined as never, memory: {} as never }],
+    ["memcached must be", { client: undefined as never, memcached: { servers: [], close: () => undefined } as never }],
     ["client must be", { client }],
     ["name must be", { name: "" }],
     ["name must be", { name: "a{b}" }],

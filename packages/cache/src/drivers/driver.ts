@@ -1,4 +1,12 @@
+import type { OnEvent } from "../events.ts";
 import type { EntryKeys, Keys } from "../keys.ts";
+
+/** What all drivers are told of the cache. */
+export interface DriverOptions {
+  readonly name: string;
+  readonly deadlineMs: number;
+  readonly onEvent: OnEvent;
+}
 
 /** How the entries of one collection are kept: the same in each call for it. */
 export interface EntryRules {
@@ -64,8 +72,11 @@ export interface Fill {
     | { readonly outcome: "failed"; readonly pauseMs: number };
 }
 
-/** What became of a fill. Refused: a write has begun since, or the token had lapsed. */
-export type FillOutcome = "stored" | "released" | "refused";
+/**
+ * What became of a fill. Refused: a write has begun since, or the token had lapsed. Too large: for the server; nothing is kept, and the
+ * token is given back.
+ */
+export type FillOutcome = "stored" | "released" | "refused" | "too-large";
 
 /** A write between its begin and its end. */
 export interface PendingWrite {
@@ -108,13 +119,14 @@ export interface Driver {
   /**
    * A write ends; without a value its entry is left missing.
    *
-   * @returns `dropped`: nothing was stored, because it was not certain to be the last write; `lapsed`: its mark was gone
+   * @returns `dropped`: nothing was stored, because it was not certain to be the last write; `lapsed`: its mark was gone;
+   * `too-large`: nothing was stored, because the server takes no item of this size
    */
   end(
     pending: PendingWrite,
     value: { readonly text: string; readonly lifeMs: number } | undefined,
     rules: EntryRules,
-  ): Promise<"stored" | "dropped" | "lapsed">;
+  ): Promise<"stored" | "dropped" | "lapsed" | "too-large">;
 
   /** Drops entries whose source has changed behind the cache's back. */
   drop(keys: readonly EntryKeys[]): Promise<void>;

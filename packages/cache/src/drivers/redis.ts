@@ -7,6 +7,7 @@ import { clockDrift } from "../options.ts";
 import { type EpochAge, beginWrite, dropEntries, endWrite, readEntries, storeEntries, sweepMarks } from "../scripts.ts";
 import {
   type Driver,
+  type DriverOptions,
   type EntryRules,
   type Fill,
   type FillOutcome,
@@ -31,13 +32,6 @@ const lookAgainMs = 5_000;
 
 /** How many keys one step of a scan looks at. */
 const scanBatch = 500;
-
-/** What all drivers are told of the cache. */
-export interface DriverOptions {
-  readonly name: string;
-  readonly deadlineMs: number;
-  readonly onEvent: OnEvent;
-}
 
 /** The entries in Redis: every command that this package sends, each within its deadline and through one circuit breaker. */
 export class RedisDriver implements Driver {

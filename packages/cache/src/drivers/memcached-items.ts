@@ -1,0 +1,103 @@
+import { type CircuitBreaker, CommandError } from "@lockstep/redis-kit";
+import type { MemcacheClient } from "memcache-client";
+import { CacheError } from "../errors.ts";
+import { type Item, formatItem, parseItem } from "./items.ts";
+import { isTooLarge, outcomeOf } from "./memcached-sender.ts";
+import type { NextItem } from "./transitions.ts";
+
+/** An item as it was found: `cas` tells its state from all others. Neither: there is none. No item but a `cas`: not ours. */
+export interface Found {
+  readonly item?: Item | undefined;
+  readonly cas?: string;
+}
+
+/** What became of a change. Lost: the item is another by now, or gone, and nothing was changed. */
+export type PutOutcome = "stored" | "lost" | "too-large";
+
+/** The commands of one operation: what names it in messages, and when the time for it is over, on the monotonic clock. */
+export interface Operation {
+  readonly what: string;
+  readonly endsAt: number;
+}
+
+/** Memcached takes more seconds for a date. */
+const maxSeconds = 30 * 24 * 60 * 60;
+
+/** In the past: such an item is gone at once, and only if it is still the one that was found, which `delete` can't ask for. */
+const expiredSeconds = -1;
+
+/** The items of one Memcached server: every command that is sent to it. */
+export class MemcachedItems {
+  readonly #commands: CircuitBreaker<MemcacheClient>;
+
+  constructor(commands: CircuitBreaker<MemcacheClient>) {
+    this.#commands = commands;
+  }
+
+  /** Looks for items, in the order of the keys. @throws CommandError @throws {@link CacheError} `UNSUPPORTED` */
+  async find(keys: readonly string[], operation: Operation): Promise<Found[]> {
+    const replies = await this.#send(operation, (client) => client.gets<Reply>([...keys]));
+    return keys.map((key) => {
+      const reply = replies[key];
+      if (reply === undefined) return {};
+      const cas = String(reply.casUniq);
+      if (cas === "0") throw new CacheError("UNSUPPORTED", "A Memcached server was started without CAS: leave out -C.");
+      return { item: typeof reply.value === "string" ? parseItem(reply.value) : undefined, cas };
+    });
+  }
+
+  /**
+   * Changes an item if it is still what was found.
+   *
+   * @param onLate told what became of it, where that is answered after the operation has failed
+   * @throws CommandError
+   */
+  async put(
+    key: string,
+    change: { found: Found; next: NextItem | "gone"; onLate?: (outcome: PutOutcome) => void },
+    operation: Operation,
+  ): Promise<PutOutcome> {
+    const { found, next, onLate } = change;
+    const lifetime = next === "gone" ? expiredSeconds : secondsOf(next.lifeMs);
+    const text = next === "gone" ? "-" : formatItem(next.item);
+    let isLate = false;
+    const run = async (client: MemcacheClient): Promise<PutOutcome> => {
+      const { cas } = found;
+      const sent =
+        cas === undefined ? client.add(key, text, { lifetime }) : client.cas(key, text, { lifetime, casUniq: cas });
+      const outcome = await sent.then((): PutOutcome => "stored", lostOrTooLarge);
+      if (isLate) onLate?.(outcome);
+      return outcome;
+    };
+    try {
+      return await this.#send(operation, run);
+    } catch (error) {
+      isLate = true;
+      throw error;
+    }
+  }
+
+  /** Asks for nothing but an answer. @throws CommandError */
+  async greet(operation: Operation): Promise<void> {
+    await this.#send(operation, (client) => client.version());
+  }
+
+  async #send<T>({ what, endsAt }: Operation, command: (client: MemcacheClient) => Promise<T>): Promise<T> {
+    const leftMs = endsAt - performance.now();
+    if (leftMs <= 0) throw new CommandError("not-sent", `The time for ${what} is over.`, { wasHurried: true });
+    return this.#commands.send(what, command, leftMs);
+  }
+}
+
+type Reply = Record<string, { tokens: string[]; casUniq: string | number; value: unknown }>;
+
+function lostOrTooLarge(thrown: unknown): PutOutcome {
+  if (isTooLarge(thrown)) return "too-large";
+  outcomeOf(thrown);
+  return "lost";
+}
+
+/** An item that is kept for n seconds goes after n - 1 at the earliest: Memcached's clock ticks once a second. */
+function secondsOf(lifeMs: number): number {
+  return Math.min(maxSeconds, Math.ceil(Math.max(0, lifeMs) / 1_000) + 1);
+}
