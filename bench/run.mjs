@@ -27,7 +27,7 @@ async function main([name, ...flags]) {
     return 2;
   }
   try {
-    await prepare({ browser: false, signal: interrupted.signal });
+    await prepare({ tests: false, signal: interrupted.signal });
     await buildBenchmarks();
     const { bench } = await import(pathToFileURL(join(built, `${name}.js`)).href);
     return await bench({ repository, quick: flags.length > 0, signal: interrupted.signal });

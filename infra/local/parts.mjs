@@ -1,5 +1,7 @@
 // The parts of a running Lockstep, each a real process: `npm run up` and the tests start the same ones.
+import { once } from "node:events";
 import { mkdir, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -36,6 +38,42 @@ export async function startRedis({ role, port, directory, persistent, settings =
     ...supervision,
   });
   return { ...redis, port, url: `redis://127.0.0.1:${port}` };
+}
+
+/**
+ * For the tests: `npm run up` has no Memcached.
+ *
+ * @param {object} options
+ * @param {number} options.port
+ * @param {readonly string[]} [options.settings] more of them, as memcached takes them
+ * @param {Supervision} [supervision]
+ * @returns {Promise<ProcessHandle & { port: number }>}
+ */
+export async function startMemcached({ port, settings = [] }, supervision) {
+  // It refuses to run as root unless told so.
+  const user = process.getuid?.() === 0 ? ["-u", "root"] : [];
+  const memcached = await startProcess({
+    name: "memcached",
+    command: "memcached",
+    args: [...user, "-U", "0", "-l", "127.0.0.1", "-p", `${port}`, ...settings],
+    // It says nothing when it is ready.
+    ready: () => isListening(port),
+    ...supervision,
+  });
+  return { ...memcached, port };
+}
+
+/** @param {number} port */
+async function isListening(port) {
+  const socket = connect(port, "127.0.0.1");
+  try {
+    await once(socket, "connect");
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
 }
 
 /**

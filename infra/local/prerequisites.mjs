@@ -1,5 +1,5 @@
-// What a machine with nothing but Node and npm lacks: npm packages, Redis, nginx, a browser for the tests, the build, the
-// model checker.
+// What a machine with nothing but Node and npm lacks: npm packages, Redis, nginx, a browser and Memcached for the tests, the
+// build, the model checker.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -16,12 +16,12 @@ const oldestRedis = 7;
 /**
  * Brings the machine and the repository to where Lockstep can start; what is there already is left alone.
  *
- * @param {{ browser: boolean, signal: AbortSignal }} options `browser`: whether Chromium is needed too
+ * @param {{ tests: boolean, signal: AbortSignal }} options `tests`: whether what only the tests need is needed too
  * @throws {Error} saying what is missing and what to do
  */
-export async function prepare({ browser, signal }) {
+export async function prepare({ tests, signal }) {
   requireNode();
-  await requireTools(browser ? ["redis-server", "nginx", "chromium"] : ["redis-server", "nginx"], signal);
+  await requireTools(["redis-server", "nginx", ...(tests ? /** @type {const} */ (["memcached", "chromium"]) : [])], signal);
   requireRedisVersion();
   await installNpmPackages(signal);
   await buildIfChanged(signal);
@@ -75,6 +75,7 @@ function requireNode() {
 const tools = {
   "redis-server": { find: () => findCommand("redis-server"), packages: ["redis-server"] },
   nginx: { find: () => findCommand("nginx"), packages: ["nginx"] },
+  memcached: { find: () => findCommand("memcached"), packages: ["memcached"] },
   // Without any font a page is drawn without its text.
   chromium: { find: findChromium, packages: ["chromium", "fonts-liberation"] },
   // Where the kernel has AppArmor, no container starts without its tools.

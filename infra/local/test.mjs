@@ -19,7 +19,7 @@ process.exit(await main());
 /** @returns {Promise<number>} the exit code */
 async function main() {
   try {
-    await prepare({ browser: true, signal: interrupted.signal });
+    await prepare({ tests: true, signal: interrupted.signal });
   } catch (error) {
     console.error(messageOf(error));
     return 1;

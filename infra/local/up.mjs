@@ -34,7 +34,7 @@ async function main() {
     instance = await claim(settings.data);
     await requirePorts(settings);
     clearFolder(settings);
-    await prepare({ browser: false, signal: ending.signal });
+    await prepare({ tests: false, signal: ending.signal });
     await startAll(settings);
     console.log("Ctrl-C stops it.");
     console.log(`Lockstep is up: http://localhost:${settings.port}`);
