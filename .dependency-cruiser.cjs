@@ -84,6 +84,28 @@ module.exports = {
       from: { path: inCache("codec|keys|freshness|payoff|payoff-words") },
       to: { path: "^packages/cache/src/", pathNot: inCache("errors|payoff-words") },
     },
+    {
+      name: "the-cache's-drivers-know-only-what-is-below-them",
+      severity: "error",
+      from: { path: "^packages/cache/src/drivers/" },
+      to: {
+        path: "^packages/cache/src/",
+        pathNot: ["^packages/cache/src/drivers/", inCache("keys|codec|errors|events|options|scripts")],
+      },
+    },
+    {
+      name: "only-the-memcached-driver-knows-its-client",
+      severity: "error",
+      from: { path: "^packages/", pathNot: ["^packages/cache/src/drivers/memcached", inCache("memcached"), "/test/"] },
+      to: { path: "memcache-client" },
+    },
+    {
+      name: "whoever-has-no-memcached-needs-no-client-for-it",
+      comment: "only the package's entry for Memcached loads it; the driver knows its types",
+      severity: "error",
+      from: { path: "^packages/cache/src/drivers/" },
+      to: { path: "memcache-client", dependencyTypesNot: ["type-only"] },
+    },
     { name: "nothing-unresolvable", severity: "error", from: {}, to: { couldNotResolve: true } },
   ],
   options: {
