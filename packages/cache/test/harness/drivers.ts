@@ -32,7 +32,7 @@ export type Around = (send: () => Promise<unknown>) => Promise<unknown>;
 /** Something that servers can share. */
 export interface Shared {
   /** A further server's connection to it, closed after the test. */
-  connect(around?: Around): SharedTier;
+  connect(): SharedTier;
   /** One that can be broken; there is none in memory. */
   connectBreakable?(): Promise<{ tier: SharedTier; set: (fault: Fault) => Promise<void> }>;
   stop(): Promise<void>;
@@ -50,7 +50,7 @@ async function shareRedis(): Promise<Shared> {
   const client = new Redis(inject("redisUrl"));
   await untilOldEnough(client, times.pendingMs);
   return {
-    connect: (around) => ({ client: around ? intercept(testClient(), around) : testClient() }),
+    connect: () => ({ client: testClient() }),
     async connectBreakable() {
       const proxy = await testProxy(client.options.port ?? 0);
       const options = { enableOfflineQueue: false, autoResendUnfulfilledCommands: false, retryStrategy: () => 20 };
@@ -72,17 +72,17 @@ async function shareRedis(): Promise<Shared> {
 export async function shareMemcached(count: number, settings: readonly string[] = []) {
   const ports = await Promise.all(Array.from({ length: count }, () => freePort()));
   const nodes = await Promise.all(ports.map((port) => startMemcached({ port, settings })));
-  const connectTo = (to: readonly number[], timeoutMs = 10_000, around?: Around) => {
+  const connectTo = (to: readonly number[], timeoutMs = 10_000) => {
     const servers = to.map((port, index) => ({ name: `node-${index}`, address: `127.0.0.1:${port}` }));
     const memcached = expectA(MemcachedServers, connectMemcached(servers, { timeoutMs }));
     onTestFinished(() => {
       memcached.close();
     });
-    return { memcached: around ? interceptNodes(memcached, around) : memcached } as const;
+    return { memcached };
   };
   return {
     nodes,
-    connect: (around?: Around) => connectTo(ports, undefined, around),
+    connect: () => connectTo(ports),
     async connectBreakable(timeoutMs = 10_000) {
       const proxies = await Promise.all(ports.map(testProxy));
       const tier = connectTo(
@@ -120,8 +120,7 @@ function interceptNodes({ nodes }: MemcachedServers, around: Around): MemcachedS
 
 function shareMemory(): Promise<Shared> {
   const memory = expectA(MemoryItems, createMemory());
-  const connect = (around?: Around): SharedTier => ({ memory: around ? interceptMemory(memory, around) : memory });
-  return Promise.resolve({ connect, stop: () => Promise.resolve() });
+  return Promise.resolve({ connect: () => ({ memory }), stop: () => Promise.resolve() });
 }
 
 function interceptMemory(memory: MemoryItems, around: Around): MemoryItems {
@@ -142,6 +141,13 @@ function interceptMemory(memory: MemoryItems, around: Around): MemoryItems {
 function expectA<T>(type: abstract new (...args: never) => T, given: unknown): T {
   if (given instanceof type) return given;
   throw new TypeError(`It is no ${type.name}.`);
+}
+
+/** The same, with `around` put around each thing that is sent: a script, a command, a change. */
+export function interceptTier({ client, memcached, memory }: SharedTier, around: Around): SharedTier {
+  if (client instanceof Redis) return { client: intercept(client, around) };
+  if (memory !== undefined) return { memory: interceptMemory(expectA(MemoryItems, memory), around) };
+  return { memcached: interceptNodes(expectA(MemcachedServers, memcached), around) };
 }
 
 /** The driver alone. */
