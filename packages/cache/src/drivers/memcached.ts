@@ -12,6 +12,7 @@ import type { MemcachedServers } from "./memcached-servers.ts";
 import { rendezvous } from "./rendezvous.ts";
 import { Sightings } from "./sightings.ts";
 import { createTokens } from "./tokens.ts";
+import { Turns } from "./turns.ts";
 import {
   type Moment,
   type Transition,
@@ -48,6 +49,7 @@ export class MemcachedDriver implements Driver {
   readonly #deadlineMs: number;
   readonly #sightings = new Sightings();
   readonly #newToken = createTokens();
+  readonly #turns = new Turns();
 
   constructor(servers: MemcachedServers, { deadlineMs, onEvent }: Pick<DriverOptions, "deadlineMs" | "onEvent">) {
     this.#deadlineMs = deadlineMs;
@@ -138,8 +140,8 @@ export class MemcachedDriver implements Driver {
   async store(fills: readonly Fill[], rules: EntryRules) {
     const operation = this.#operation("the storing of entries");
     const stores = fills.map(async (fill) => {
-      const step = (item: Item | undefined, moment: Moment) => storeItem(item, fill, rules, moment);
-      const outcome: FillOutcome = await this.#change(fill.key, step, operation);
+      const step: Step<FillOutcome> = (item, moment) => storeItem(item, fill, rules, moment);
+      const outcome = await this.#change(fill.key, step, operation);
       return { fill, outcome };
     });
     return Promise.allSettled(stores).then(() => Promise.all(stores));
@@ -154,8 +156,7 @@ export class MemcachedDriver implements Driver {
 
   async end({ keys, token }: PendingWrite, value: { text: string; lifeMs: number } | undefined, rules: EntryRules) {
     const operation = this.#operation("the end of a write");
-    const step = (item: Item | undefined, moment: Moment) => endItem(item, { token, value }, rules, moment);
-    return this.#change(keys.entry, step, operation);
+    return this.#change(keys.entry, (item, moment) => endItem(item, { token, value }, rules, moment), operation);
   }
 
   async drop(keys: readonly EntryKeys[]): Promise<void> {
@@ -177,13 +178,17 @@ export class MemcachedDriver implements Driver {
     // Nothing runs here by itself, and the servers are the caller's to close.
   }
 
-  /** Looks at an item and changes it, until nobody has come between. What is too large for the server is gone instead. */
-  async #change<R>(
-    entry: string,
-    step: (item: Item | undefined, moment: Moment) => Transition<R>,
-    operation: Operation,
-  ): Promise<R | "too-large"> {
+  /**
+   * In turns: of those who change one item at the same time only one gets through, and other servers are enough to race with. Nobody
+   * waits longer for his turn than his operation may take, since those before him began theirs earlier.
+   */
+  #change<R>(entry: string, step: Step<R>, operation: Operation): Promise<R | "too-large"> {
     const key = memcachedKey(entry);
+    return this.#turns.take(key, () => this.#changeNow(key, step, operation));
+  }
+
+  /** Looks at an item and changes it, until nobody has come between. What is too large for the server is gone instead. */
+  async #changeNow<R>(key: string, step: Step<R>, operation: Operation): Promise<R | "too-large"> {
     const node = this.#node(key);
     for (let look = 0; look < maxLooks.change; look += 1) {
       if (look > 1) await pause(Math.random() * Math.min(look, maxPauseMs));
@@ -231,6 +236,8 @@ export class MemcachedDriver implements Driver {
     );
   }
 }
+
+type Step<R> = (item: Item | undefined, moment: Moment) => Transition<R>;
 
 /** An entry that is read, and its key as Memcached has it. */
 interface Wanted {
