@@ -37,7 +37,8 @@ export class MemcachedSender implements Sender<MemcacheClient> {
         lateError: () => {
           this.#unanswered += 1;
           const message = `Memcached did not answer ${what} within ${Math.round(deadlineMs)} ms.`;
-          return new CommandError("no-reply", message, { wasHurried: deadlineMs < this.#deadlineMs });
+          // An operation has one deadline for all of its commands: the first is never hurried, but for the time that it has waited.
+          return new CommandError("no-reply", message, { wasHurried: deadlineMs < this.#deadlineMs / 2 });
         },
         onLate: () => {
           this.#unanswered = Math.max(0, this.#unanswered - 1);
