@@ -136,7 +136,7 @@ export function endItem(
     const reply = others.some((each) => each.token.startsWith(sealSign)) ? "dropped" : "lapsed";
     return { reply, next: pendingOf(dropped(others), item.lifeMs) };
   }
-  if (others.length > 0) return { reply: "dropped", next: pendingOf(dropped(others), item.lifeMs) };
+  if (others.length > 0) return { reply: "dropped", next: pendingOf(others, item.lifeMs) };
   if (own.isDropped || value === undefined) return { reply: "dropped", next: "gone" };
   return { reply: "stored", next: valueOf(value, { extraMs, now: moment.now }) };
 }
