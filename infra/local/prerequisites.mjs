@@ -21,7 +21,10 @@ const oldestRedis = 7;
  */
 export async function prepare({ tests, signal }) {
   requireNode();
-  await requireTools(["redis-server", "nginx", ...(tests ? /** @type {const} */ (["memcached", "chromium"]) : [])], signal);
+  await requireTools(
+    ["redis-server", "nginx", ...(tests ? /** @type {const} */ (["memcached", "chromium"]) : [])],
+    signal,
+  );
   requireRedisVersion();
   await installNpmPackages(signal);
   await buildIfChanged(signal);

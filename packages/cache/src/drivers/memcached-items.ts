@@ -1,8 +1,8 @@
 import { type CircuitBreaker, CommandError } from "@lockstep/redis-kit";
-import type { MemcacheClient } from "memcache-client";
 import { CacheError } from "../errors.ts";
 import { type Item, formatItem, parseItem } from "./items.ts";
 import { isTooLarge, outcomeOf } from "./memcached-sender.ts";
+import type { MemcachedClient } from "./memcached-servers.ts";
 import type { NextItem } from "./transitions.ts";
 
 /** An item as it was found: `cas` tells its state from all others. Neither: there is none. No item but a `cas`: not ours. */
@@ -28,15 +28,15 @@ const expiredSeconds = -1;
 
 /** The items of one Memcached server: every command that is sent to it. */
 export class MemcachedItems {
-  readonly #commands: CircuitBreaker<MemcacheClient>;
+  readonly #commands: CircuitBreaker<MemcachedClient>;
 
-  constructor(commands: CircuitBreaker<MemcacheClient>) {
+  constructor(commands: CircuitBreaker<MemcachedClient>) {
     this.#commands = commands;
   }
 
   /** Looks for items, in the order of the keys. @throws CommandError @throws {@link CacheError} `UNSUPPORTED` */
   async find(keys: readonly string[], operation: Operation): Promise<Found[]> {
-    const replies = await this.#send(operation, (client) => client.gets<Reply>([...keys]));
+    const replies = (await this.#send(operation, (client) => client.gets([...keys]))) as Replies;
     return keys.map((key) => {
       const reply = replies[key];
       if (reply === undefined) return {};
@@ -61,7 +61,7 @@ export class MemcachedItems {
     const lifetime = next === "gone" ? expiredSeconds : secondsOf(next.lifeMs);
     const text = next === "gone" ? "-" : formatItem(next.item);
     let isLate = false;
-    const run = async (client: MemcacheClient): Promise<PutOutcome> => {
+    const run = async (client: MemcachedClient): Promise<PutOutcome> => {
       const { cas } = found;
       const sent =
         cas === undefined ? client.add(key, text, { lifetime }) : client.cas(key, text, { lifetime, casUniq: cas });
@@ -82,14 +82,14 @@ export class MemcachedItems {
     await this.#send(operation, (client) => client.version());
   }
 
-  async #send<T>({ what, endsAt }: Operation, command: (client: MemcacheClient) => Promise<T>): Promise<T> {
+  async #send<T>({ what, endsAt }: Operation, command: (client: MemcachedClient) => Promise<T>): Promise<T> {
     const leftMs = endsAt - performance.now();
     if (leftMs <= 0) throw new CommandError("not-sent", `The time for ${what} is over.`, { wasHurried: true });
     return this.#commands.send(what, command, leftMs);
   }
 }
 
-type Reply = Record<string, { tokens: string[]; casUniq: string | number; value: unknown }>;
+type Replies = Readonly<Record<string, { readonly casUniq: string | number; readonly value: unknown } | undefined>>;
 
 function lostOrTooLarge(thrown: unknown): PutOutcome {
   if (isTooLarge(thrown)) return "too-large";

@@ -1,6 +1,5 @@
 import { CommandError, type Sender, withDeadline } from "@lockstep/redis-kit";
-import type { MemcacheClient } from "memcache-client";
-import type { MemcachedNode } from "./memcached-servers.ts";
+import type { MemcachedClient, MemcachedNode } from "./memcached-servers.ts";
 
 /** How many commands may be late and unanswered. With so many, only one in each deadline is sent, to see if it is over. */
 const maxUnanswered = 256;
@@ -12,7 +11,7 @@ const outcomes: ReadonlySet<string> = new Set(["NOT_STORED", "EXISTS", "NOT_FOUN
 type ClientError = Error & { readonly cmdTokens?: readonly string[]; readonly connecting?: boolean };
 
 /** Sends commands to one Memcached server, with a deadline each, and tells of each failure what is known about its effect. */
-export class MemcachedSender implements Sender<MemcacheClient> {
+export class MemcachedSender implements Sender<MemcachedClient> {
   readonly #node: MemcachedNode;
   readonly #deadlineMs: number;
   readonly #isClosed: () => boolean;
@@ -25,7 +24,7 @@ export class MemcachedSender implements Sender<MemcacheClient> {
     this.#isClosed = options.isClosed;
   }
 
-  async send<T>(what: string, command: (client: MemcacheClient) => Promise<T>, withinMs = Infinity): Promise<T> {
+  async send<T>(what: string, command: (client: MemcachedClient) => Promise<T>, withinMs = Infinity): Promise<T> {
     if (this.#isClosed()) throw new CommandError("not-sent", `Memcached is closed: ${what} was not sent.`);
     if (this.#unanswered >= maxUnanswered && !this.#mayProbe()) {
       throw new CommandError("not-sent", `A Memcached server does not answer: ${what} was not sent.`);

@@ -1,11 +1,21 @@
-import type { MemcacheClient } from "memcache-client";
+/**
+ * What is asked of the client of one server, in the terms of memcache-client. By what it does: whoever uses no Memcached has not
+ * installed that, and its types would be missing.
+ */
+export interface MemcachedClient {
+  gets(keys: string[]): Promise<unknown>;
+  add(key: string, text: string, options: { lifetime: number }): Promise<unknown>;
+  cas(key: string, text: string, options: { lifetime: number; casUniq: string }): Promise<unknown>;
+  version(): Promise<unknown>;
+  shutdown(): void;
+}
 
 /** One Memcached server. */
 export interface MemcachedNode {
   /** What its share of the keys depends on. */
   readonly name: string;
   /** Its one connection: it is opened by the first command, and anew by the first after it was lost. */
-  readonly client: MemcacheClient;
+  readonly client: MemcachedClient;
 }
 
 /** Memcached servers that share out the keys among them; what `connectMemcached` returns. */
