@@ -17,3 +17,8 @@ export function primaries(client: RedisClient): Redis[] {
 export function keyPrefixOf(client: RedisClient): string {
   return client.options.keyPrefix ?? "";
 }
+
+/** The connections of a client: of a Cluster, those to all nodes it knows. */
+export function connections(client: RedisClient): Redis[] {
+  return isCluster(client) ? client.nodes("all") : [client];
+}

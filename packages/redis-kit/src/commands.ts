@@ -1,6 +1,6 @@
 // Not the global one, which fake timers of a user's tests hold up, and with it the client.
 import { setImmediate } from "node:timers";
-import { type RedisClient, isCluster } from "./client.ts";
+import { type RedisClient, connections } from "./client.ts";
 import { withDeadline } from "./deadline.ts";
 import { CommandError } from "./errors.ts";
 import { Turn } from "./turn.ts";
@@ -80,15 +80,15 @@ export class Commands {
 
   /**
    * The first command of a turn of the event loop leaves at once: nothing may come after it. What comes leaves in one write at
-   * the turn's end, or in a few where that is long, since the system call costs more than all that we do for a command. Not in a
-   * Cluster, where each node has a socket of its own.
+   * the turn's end, or in a few where that is long, since the system call costs more than all that we do for a command. In a
+   * Cluster it is one write for each node.
    */
   #turnOfNow(): Turn {
     if (this.#turn) {
       this.#turn.join();
       return this.#turn;
     }
-    const turn = new Turn(isCluster(this.#client) ? undefined : this.#client.stream);
+    const turn = new Turn(() => connections(this.#client).map(({ stream }) => stream));
     this.#turn = turn;
     setImmediate(() => {
       try {

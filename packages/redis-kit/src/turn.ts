@@ -14,21 +14,26 @@ export interface Corkable {
 
 /** A turn of the event loop in which a command has left. Those that come after it in the turn leave together. */
 export class Turn {
-  readonly #stream: Corkable | undefined;
+  readonly #streams: () => readonly (Corkable | undefined)[];
   #open: OpenBatch | undefined;
   /** On the monotonic clock, in ms; `undefined`: it has not. Whoever held what, all has left by then. */
   endedAt: number | undefined;
 
-  constructor(stream: Corkable | undefined) {
-    this.#stream = stream;
+  /** @param streams those that commands are sent on; `undefined` for one that is not connected yet */
+  constructor(streams: () => readonly (Corkable | undefined)[]) {
+    this.#streams = streams;
   }
 
   /** What a command that is sent now leaves with; `undefined`: it leaves by itself. */
   join(): OpenBatch | undefined {
-    if (!this.#stream) return undefined;
     if (this.#open?.isOverdue) this.#leave();
-    this.#open ??= new OpenBatch(this.#stream);
+    this.#open ??= this.#newBatch();
     return this.#open;
+  }
+
+  #newBatch(): OpenBatch | undefined {
+    const streams = this.#streams().filter((stream) => stream !== undefined);
+    return streams.length === 0 ? undefined : new OpenBatch(streams);
   }
 
   /** Lets leave what has not left. */
@@ -51,14 +56,14 @@ export class Turn {
 
 /** Commands that leave in one write. */
 class OpenBatch {
-  readonly #stream: Corkable;
+  readonly #streams: readonly Corkable[];
   readonly #beganAt = performance.now();
   readonly #last = new Map<() => void, (work: () => void) => void>();
   #isLeaving = false;
 
-  constructor(stream: Corkable) {
-    this.#stream = stream;
-    stream.cork();
+  constructor(streams: readonly Corkable[]) {
+    this.#streams = streams;
+    for (const stream of streams) stream.cork();
   }
 
   get isOverdue(): boolean {
@@ -79,7 +84,7 @@ class OpenBatch {
         within(work);
       }
     } finally {
-      this.#stream.uncork();
+      for (const stream of this.#streams) stream.uncork();
     }
   }
 }
