@@ -18,6 +18,23 @@ export function readScript(...files: readonly URL[]): Script {
 }
 
 /**
+ * Runs a script that only reads, as {@link runScript} does, but where a client sends its reads: to replicas, if it is told to.
+ */
+export async function runReadOnlyScript(
+  client: RedisClient,
+  script: Script,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+): Promise<unknown> {
+  try {
+    return await client.evalsha_ro(script.sha1, keys.length, ...keys, ...args);
+  } catch (error) {
+    if (!isUnknownScript(error)) throw error;
+    return client.eval_ro(script.text, keys.length, ...keys, ...args);
+  }
+}
+
+/**
  * Runs a script by its digest, and by its text where the server does not have it yet (new, restarted or failed over).
  *
  * All keys must be in one Cluster slot: they decide which node runs it.
@@ -31,8 +48,12 @@ export async function runScript(
   try {
     return await client.evalsha(script.sha1, keys.length, ...keys, ...args);
   } catch (error) {
-    // NOSCRIPT means that nothing ran, so sending it again is safe.
-    if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw error;
+    if (!isUnknownScript(error)) throw error;
     return client.eval(script.text, keys.length, ...keys, ...args);
   }
+}
+
+/** Then nothing ran, so sending it again is safe. */
+function isUnknownScript(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith("NOSCRIPT");
 }

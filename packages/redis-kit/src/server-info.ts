@@ -15,6 +15,10 @@ export interface ServerInfo {
    * replication id, since the run id alone comes back after two failovers.
    */
   readonly epoch: string;
+  /** Names the history of writes that this server is in: 40 hexadecimal digits. */
+  readonly replicationId: string;
+  /** How far in it a primary is, in bytes. */
+  readonly replicationOffset: number;
 }
 
 /**
@@ -47,6 +51,8 @@ export function parseServerInfo(info: string): ServerInfo {
     aofEnabled: field("aof_enabled") === "1",
     role: field("role") === "master" ? "primary" : "replica",
     uptimeS: Number(field("uptime_in_seconds")),
+    replicationId: field("master_replid"),
+    replicationOffset: Number(field("master_repl_offset")),
     epoch: field("run_id").slice(0, 8) + field("master_replid").slice(0, 8),
   };
 }

@@ -8,15 +8,26 @@ import { isCluster, keyPrefixOf, type RedisClient } from "./client.ts";
  * another slot than Redis, so such keys must not be made.
  *
  * @param keyOf the key as it is given to ioredis, without its `keyPrefix`
+ * @param maxSize how many items a group may have; those of a slot that has more are several groups
  */
-export function groupBySlot<T>(client: RedisClient, items: readonly T[], keyOf: (item: T) => string): T[][] {
+export function groupBySlot<T>(
+  client: RedisClient,
+  items: readonly T[],
+  keyOf: (item: T) => string,
+  maxSize = Infinity,
+): T[][] {
+  const full: T[][] = [];
   const groups = new Map<number, T[]>();
   const prefix = keyPrefixOf(client);
   for (const item of items) {
     const slot = isCluster(client) ? slotOf(prefix + keyOf(item)) : 0;
     const group = groups.get(slot);
-    if (group === undefined) groups.set(slot, [item]);
-    else group.push(item);
+    if (group !== undefined && group.length < maxSize) {
+      group.push(item);
+      continue;
+    }
+    if (group !== undefined) full.push(group);
+    groups.set(slot, [item]);
   }
-  return [...groups.values()];
+  return [...full, ...groups.values()];
 }

@@ -14,6 +14,7 @@ const reply = [
   "aof_enabled:1",
   "role:slave",
   "master_replid:fedcba9876543210fedcba9876543210fedcba98",
+  "master_repl_offset:1234",
   "",
 ].join("\r\n");
 
@@ -27,6 +28,8 @@ describe("what a server says of itself", () => {
       role: "replica",
       uptimeS: 42,
       epoch: "01234567fedcba98",
+      replicationId: "fedcba9876543210fedcba9876543210fedcba98",
+      replicationOffset: 1_234,
     });
   });
 

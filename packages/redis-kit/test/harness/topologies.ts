@@ -151,6 +151,9 @@ async function watch(name: string, primary: Node, sentinels: readonly Node[]): P
 /** A replica of the server that answers on a port: a primary's, or a proxy's in front of it. */
 export async function startReplica(primary: { port: number }): Promise<Topology & { readonly replica: Node }> {
   const folder = await mkdtemp(join(tmpdir(), "lockstep-replica-"));
+  const admin = new Redis(primary.port, { protocol: 2 });
+  await admin.config("SET", "repl-diskless-sync-delay", 0);
+  admin.disconnect();
   const settings = ["--replicaof", `127.0.0.1 ${primary.port}`, "--repl-timeout", "5"];
   const replica = await startNode(folder, settings);
   const topology = { ...topologyOf([replica], folder), replica };
