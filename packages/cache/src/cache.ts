@@ -16,6 +16,7 @@ import {
   resolveCacheOptions,
   resolveCollectionOptions,
 } from "./options.ts";
+import { Replicas } from "./replicas.ts";
 
 /** How often marks of dead writers are looked for, and the pause after each batch of keys. */
 const sweepEveryMs = 60_000;
@@ -59,6 +60,7 @@ export function createCache(options: CacheOptions): Cache {
   const resolved = resolveCacheOptions(options);
   const { name, onEvent } = resolved;
   const driver = openDriver(resolved);
+  const replicas = openReplicas(resolved);
   const copies = new Copies({ maxEntries: resolved.maxCopies, maxBytes: resolved.maxCopyBytes });
   const open = new Map<string, OpenCollection<never, never>>();
   const closed = new AbortController();
@@ -81,7 +83,7 @@ export function createCache(options: CacheOptions): Cache {
     collection<T, Id>(type: string, given: CollectionOptions<T, Id>) {
       if (open.has(type)) throw new TypeError(`Lockstep cache: the collection "${type}" is open already.`);
       const options = resolveCollectionOptions(type, given);
-      const collection = new OpenCollection({ driver, copies, onEvent }, { cache: name, type }, options);
+      const collection = new OpenCollection({ driver, copies, replicas, onEvent }, { cache: name, type }, options);
       open.set(type, collection as unknown as OpenCollection<never, never>);
       return collection;
     },
@@ -104,4 +106,9 @@ function openDriver(options: ResolvedCacheOptions): Driver {
   const { tier } = options;
   if (tier instanceof MemcachedServers) return new MemcachedDriver(tier, options);
   return tier instanceof MemoryItems ? new MemoryDriver(tier) : new RedisDriver(tier, options);
+}
+
+function openReplicas({ tier, replicas, ...options }: ResolvedCacheOptions): Replicas | undefined {
+  if (replicas === undefined || tier instanceof MemcachedServers || tier instanceof MemoryItems) return undefined;
+  return new Replicas({ client: tier, replicas }, options);
 }

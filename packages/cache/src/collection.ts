@@ -9,6 +9,7 @@ import { Observer } from "./observer.ts";
 import { type CollectionParts, entryRulesOf } from "./parts.ts";
 import { payoffOf, type PayoffReport } from "./payoff.ts";
 import { type Lookup, Reader } from "./reader.ts";
+import { ReplicaReads, type Replicas } from "./replicas.ts";
 import { Writer } from "./writer.ts";
 
 /** A small table, id → value, in front of a source. All servers that open the same one share its entries. */
@@ -69,6 +70,12 @@ export interface Collection<T, Id = string> {
   /** What happened here since this process started. */
   counts(): CollectionCounts;
 
+  /**
+   * How far replicas were behind when they answered, at the most: the time since the newest moment of which they were known to have
+   * all. Answers that were too far behind count too, at least as far as is known.
+   */
+  replicaLag(): Latency;
+
   /** How long the trips to Redis, and the loads, of this process took. */
   latency(): Readonly<Record<TripTier, Latency>>;
 
@@ -90,7 +97,12 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
   readonly #observer: Observer<T, Id> | undefined;
 
   constructor(
-    shared: { readonly driver: Driver; readonly copies: Copies; readonly onEvent: OnEvent },
+    shared: {
+      readonly driver: Driver;
+      readonly copies: Copies;
+      readonly replicas: Replicas | undefined;
+      readonly onEvent: OnEvent;
+    },
     names: { cache: string; type: string },
     options: ResolvedCollectionOptions<T, Id>,
   ) {
@@ -103,6 +115,7 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
       rules: entryRulesOf(options),
       options,
       copies: options.copyMs > 0 ? shared.copies : undefined,
+      replicas: this.#replicaReads(shared.replicas, options.maxLagMs),
       counts: this.#counts,
       tell: (event) => {
         tell(shared.onEvent, { ...event, collection: names.type });
@@ -179,6 +192,10 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
     return payoffOf(this.#counts.payoff.measured(count === 0 ? null : meanMs));
   }
 
+  replicaLag(): Latency {
+    return this.#counts.replicaLag();
+  }
+
   close(): void {
     this.#writer.close();
   }
@@ -190,6 +207,14 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
     // Whoever asked is told of a failure.
     if (observer) found.then((lookup) => observer.see(keys, id, lookup)).catch(() => undefined);
     return found;
+  }
+
+  /** @throws TypeError if the collection is to be read from replicas, and the cache has none */
+  #replicaReads(replicas: Replicas | undefined, maxLagMs: number): ReplicaReads | undefined {
+    if (maxLagMs === 0) return undefined;
+    if (replicas === undefined)
+      throw new TypeError('Lockstep cache: readFrom "replica" needs the cache\'s "replicas".');
+    return new ReplicaReads(replicas, { maxLagMs, counts: this.#counts });
   }
 
   #keysOf(id: Id): EntryKeys {

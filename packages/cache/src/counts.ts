@@ -51,6 +51,10 @@ export interface CollectionCounts {
   readonly revokedCopies: number;
   /** Near copies dropped for want of room. */
   readonly evictedCopies: number;
+  /** Those hits that a replica gave (`readFrom: "replica"`). */
+  readonly replicaHits: number;
+  /** Entries asked of a replica that was, or may have been, more than `maxLagMs` behind: the primary was asked. */
+  readonly replicaTooFar: number;
   /** Reads whose value was compared with the source (`observe`). */
   readonly observed: number;
   /** Of these, copies that differed from their entry though no write was under way: with `"bounded"`, for up to `copyMs`. */
@@ -122,6 +126,8 @@ export class Counts {
     proceeded: 0,
     revokedCopies: 0,
     evictedCopies: 0,
+    replicaHits: 0,
+    replicaTooFar: 0,
     observed: 0,
     staleCopies: 0,
     staleEntries: 0,
@@ -130,6 +136,8 @@ export class Counts {
     shared: createHistogram(),
     source: createHistogram(),
   };
+
+  readonly #lagMicroseconds = createHistogram();
 
   constructor(names: { cache: string; type: string }) {
     this.#names = names;
@@ -140,10 +148,15 @@ export class Counts {
   }
 
   time(tier: TripTier, durationMs: number): void {
-    this.#microseconds[tier].record(Math.max(1, Math.round(durationMs * 1_000)));
+    record(this.#microseconds[tier], durationMs);
     if (!trips.hasSubscribers) return;
     const { cache, type } = this.#names;
     trips.publish({ cache, collection: type, tier, durationMs } satisfies Trip);
+  }
+
+  /** How far a replica was behind, at the most. */
+  timeLag(lagMs: number): void {
+    record(this.#lagMicroseconds, lagMs);
   }
 
   counts(): CollectionCounts {
@@ -151,14 +164,25 @@ export class Counts {
   }
 
   latency(tier: TripTier): Latency {
-    const histogram = this.#microseconds[tier];
-    if (histogram.count === 0) return { count: 0, meanMs: 0, p50Ms: 0, p99Ms: 0 };
-    const ms = (microseconds: number) => microseconds / 1_000;
-    return {
-      count: histogram.count,
-      meanMs: ms(histogram.mean),
-      p50Ms: ms(histogram.percentile(50)),
-      p99Ms: ms(histogram.percentile(99)),
-    };
+    return summaryOf(this.#microseconds[tier]);
   }
+
+  replicaLag(): Latency {
+    return summaryOf(this.#lagMicroseconds);
+  }
+}
+
+function record(histogram: RecordableHistogram, durationMs: number): void {
+  histogram.record(Math.max(1, Math.round(durationMs * 1_000)));
+}
+
+function summaryOf(histogram: RecordableHistogram): Latency {
+  if (histogram.count === 0) return { count: 0, meanMs: 0, p50Ms: 0, p99Ms: 0 };
+  const ms = (microseconds: number) => microseconds / 1_000;
+  return {
+    count: histogram.count,
+    meanMs: ms(histogram.mean),
+    p50Ms: ms(histogram.percentile(50)),
+    p99Ms: ms(histogram.percentile(99)),
+  };
 }

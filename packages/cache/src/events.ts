@@ -8,6 +8,14 @@ export interface BreakerEvent {
   readonly server?: string;
 }
 
+/** Replicas stopped or resumed answering (`readFrom: "replica"`): reads go, or no longer go, to the primary alone. */
+export interface ReplicaBreakerEvent {
+  /** Tells it from other events. */
+  readonly type: "replica-breaker";
+  /** `half-open`: one command is out to see whether they answer again. */
+  readonly state: "open" | "half-open" | "closed";
+}
+
 /** Redis can't be trusted with what may not be lost; nothing is cached there, and strict writes are refused. */
 export interface UnsafeRedisEvent {
   /** Tells it from other events. */
@@ -64,7 +72,8 @@ export interface SweepFailedEvent {
 }
 
 /** Something that no caller sees (G10). No event holds an id or a value. */
-export type CacheEvent = BreakerEvent | UnsafeRedisEvent | SweepFailedEvent | DisagreementEvent | CollectionEvent;
+export type CacheEvent =
+  BreakerEvent | ReplicaBreakerEvent | UnsafeRedisEvent | SweepFailedEvent | DisagreementEvent | CollectionEvent;
 
 /** Who is told of events. */
 export type OnEvent = ((event: CacheEvent) => void) | undefined;

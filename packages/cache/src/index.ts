@@ -8,6 +8,7 @@ export type {
   CacheEvent,
   CollectionEvent,
   DisagreementEvent,
+  ReplicaBreakerEvent,
   SweepFailedEvent,
   UnsafeRedisEvent,
 } from "./events.ts";

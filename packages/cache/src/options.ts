@@ -1,4 +1,4 @@
-import type { RedisClient } from "@lockstep/redis-kit";
+import { keyPrefixOf, type RedisClient } from "@lockstep/redis-kit";
 import { MemcachedServers } from "./drivers/memcached-servers.ts";
 import { type Memory, MemoryItems } from "./drivers/memory-items.ts";
 import type { CacheEvent } from "./events.ts";
@@ -16,6 +16,11 @@ export type SharedTier =
   | {
       /** Your ioredis client: one server, Sentinel or Cluster. It stays yours: nothing here configures or closes it. */
       readonly client: RedisClient;
+      /**
+       * A second ioredis client of yours that reads from replicas, for collections with `readFrom: "replica"`: one of a single replica, of
+       * Sentinel with `role: "slave"`, or of a Cluster with `scaleReads: "slave"`.
+       */
+      readonly replicas?: RedisClient | undefined;
       readonly memcached?: undefined;
       readonly memory?: undefined;
     }
@@ -119,6 +124,13 @@ export interface CollectionOptions<T, Id = string> {
   readonly coherence?: "strict" | "bounded" | undefined;
   /** How long a near copy lives, in ms, from the sending of its read; default 1,000. */
   readonly copyMs?: number | undefined;
+  /**
+   * Where entries are read: `"primary"` (default), or `"replica"`, which needs coherence `"bounded"` and the cache's `replicas`. Another
+   * server's write may then show up to `maxLagMs` later; this one's own shows at once. What a replica can't answer the primary does.
+   */
+  readonly readFrom?: "primary" | "replica" | undefined;
+  /** How far behind a replica may be, in ms, for its answer to count; default 1,000. With a near copy of it, `copyMs` come on top. */
+  readonly maxLagMs?: number | undefined;
   /** How long "the source has no such value" is kept, in ms; default 10,000. */
   readonly missingMs?: number | undefined;
   /** Compares a sample of what reads are given with the source, and counts what differs; default: none. */
@@ -151,6 +163,7 @@ export interface CollectionOptions<T, Id = string> {
 /** Options of a cache as it uses them: checked, and none missing. */
 export interface ResolvedCacheOptions {
   readonly tier: RedisClient | MemcachedServers | MemoryItems;
+  readonly replicas: RedisClient | undefined;
   readonly name: string;
   readonly deadlineMs: number;
   readonly maxCopies: number;
@@ -171,6 +184,8 @@ export interface ResolvedCollectionOptions<T, Id> {
   readonly revision: number;
   /** How long a near copy lives; 0: there are none. */
   readonly copyMs: number;
+  /** How far behind a replica may be; 0: none is read. */
+  readonly maxLagMs: number;
   readonly observe: ObserveOptions<Id> | undefined;
   readonly writePolicy: WritePolicy;
   readonly pendingMs: number;
@@ -194,6 +209,7 @@ export function resolveCacheOptions(options: CacheOptions): ResolvedCacheOptions
   demand("name must be one or more letters, digits, or _ . : -", isText(name, /^[\w.:-]+$/));
   return {
     tier: sharedTier(options),
+    replicas: replicasOf(options),
     name,
     deadlineMs: positive("deadlineMs", options.deadlineMs ?? 250),
     maxCopies: whole("maxCopies", options.maxCopies ?? 10_000),
@@ -208,6 +224,7 @@ export function resolveCollectionOptions<T, Id>(
   options: CollectionOptions<T, Id>,
 ): ResolvedCollectionOptions<T, Id> {
   const { writePolicy = "write-through", onUnavailable = "reject", coherence = "strict", jitter = 0.1 } = options;
+  const { readFrom = "primary" } = options;
   const pendingMs = positive("pendingMs", options.pendingMs ?? 5_000);
   const commitDeadlineMs = positive("commitDeadlineMs", options.commitDeadlineMs ?? 4_000);
   demand("a collection's type must be one or more letters, digits, or _ -", isText(type, /^[\w-]+$/));
@@ -219,6 +236,9 @@ export function resolveCollectionOptions<T, Id>(
   demand('onUnavailable must be "reject" or "proceed"', ["reject", "proceed"].includes(onUnavailable));
   demand('coherence must be "strict" or "bounded"', ["strict", "bounded"].includes(coherence));
   demand('copyMs needs coherence "bounded"', options.copyMs === undefined || coherence === "bounded");
+  demand('readFrom must be "primary" or "replica"', ["primary", "replica"].includes(readFrom));
+  demand('readFrom "replica" needs coherence "bounded"', readFrom === "primary" || coherence === "bounded");
+  demand('maxLagMs needs readFrom "replica"', options.maxLagMs === undefined || readFrom === "replica");
   demand("jitter must be a number from 0 to 1", jitter >= 0 && jitter <= 1);
   const { rate = 0 } = options.observe ?? {};
   demand("observe.rate must be a number from 0 to 1", rate >= 0 && rate <= 1);
@@ -233,6 +253,7 @@ export function resolveCollectionOptions<T, Id>(
     staleMs: millisecondsOrNone("staleMs", options.staleMs ?? 0),
     graceMs: millisecondsOrNone("graceMs", options.graceMs ?? 0),
     revision: whole("revision", options.revision ?? 1),
+    maxLagMs: readFrom === "replica" ? milliseconds("maxLagMs", options.maxLagMs ?? 1_000) : 0,
     copyMs: coherence === "bounded" ? milliseconds("copyMs", options.copyMs ?? 1_000) : 0,
     observe: options.observe,
     writePolicy,
@@ -256,6 +277,14 @@ function sharedTier({ client, memcached, memory }: { client?: unknown; memcached
   demand("memory must be what createMemory has returned", memory === undefined);
   demand("client must be an ioredis client", typeof (client as Partial<RedisClient> | null)?.evalsha === "function");
   return client as RedisClient;
+}
+
+function replicasOf({ client, replicas }: CacheOptions & { replicas?: RedisClient | undefined }) {
+  if (replicas === undefined) return undefined;
+  const isClient = typeof (replicas as Partial<RedisClient>).evalsha_ro === "function";
+  const rule = "replicas must be an ioredis client with the keyPrefix of client";
+  demand(rule, client !== undefined && isClient && keyPrefixOf(replicas) === keyPrefixOf(client));
+  return replicas;
 }
 
 function demand(rule: string, kept: boolean): void {

@@ -4,6 +4,7 @@ import type { Driver, EntryRules } from "./drivers/driver.ts";
 import type { EventOfCollection } from "./events.ts";
 import { extraOf } from "./freshness.ts";
 import type { ResolvedCollectionOptions } from "./options.ts";
+import type { ReplicaReads } from "./replicas.ts";
 
 /** How much longer than a load its token lives: the time to send the result. */
 const storeMarginMs = 250;
@@ -15,6 +16,8 @@ export interface CollectionParts<T, Id> {
   readonly options: ResolvedCollectionOptions<T, Id>;
   /** Near copies, where the collection keeps any. */
   readonly copies: Copies | undefined;
+  /** Where the collection is read from replicas. */
+  readonly replicas: ReplicaReads | undefined;
   readonly counts: Counts;
   readonly tell: (event: EventOfCollection) => void;
 }

@@ -101,9 +101,23 @@ export class Reader<T, Id> {
   #send(): void {
     const reads = [...this.#tick.values()];
     this.#tick = new Map();
-    const { driver, rules, counts, copies } = this.#parts;
+    const { copies, replicas, rules } = this.#parts;
     const sentAt = performance.now();
     if (copies) for (const read of reads) read.reservation = copies.reserve(read.keys.entry);
+    const { direct, answers } = replicas?.read(reads, rules) ?? { direct: reads, answers: [] };
+    this.#ask(direct);
+    for (const answer of answers) {
+      void answer.then(({ hits, rest }) => {
+        for (const { read, reply } of hits) this.#hit(read, reply, sentAt);
+        this.#ask(rest);
+      });
+    }
+  }
+
+  /** Asks the shared tier itself; in Redis, the primary. */
+  #ask(reads: readonly Read<T, Id>[]): void {
+    const { driver, rules, counts } = this.#parts;
+    const sentAt = performance.now();
     for (const { items, replies } of driver.read(reads, rules)) {
       replies.then(
         (all) => {

@@ -1,4 +1,4 @@
-import { type CircuitBreaker, type RedisClient, readScript, runScript } from "@lockstep/redis-kit";
+import { type CircuitBreaker, type RedisClient, readScript, runReadOnlyScript, runScript } from "@lockstep/redis-kit";
 import { revisionIn } from "./codec.ts";
 import type { EntryRules, Fill, FillOutcome, ReadReply } from "./drivers/driver.ts";
 import type { EntryKeys } from "./keys.ts";
@@ -13,6 +13,7 @@ const store = readScript(epoch, pending, entry, file("store"));
 const begin = readScript(epoch, pending, file("begin"));
 const end = readScript(epoch, pending, file("end"));
 const drop = readScript(pending, file("drop"));
+const replica = readScript(file("replica"));
 const sweep = readScript(pending, file("sweep"));
 
 /** An entry starts with its epoch and a space. */
@@ -69,6 +70,28 @@ function readReply(reply: RawReply, token: string): ReadReply {
   if (refresh === undefined) return { outcome: "hit", text: text.slice(epochLength + 1), leftMs };
   const who = refresh === "running" || refresh === "failed" ? refresh : { token };
   return { outcome: "expired", text, overdueMs: -leftMs, refresh: who };
+}
+
+/** What `replica.lua` answers. */
+export interface ReplicaAnswer {
+  /** The history of writes that the replica is in; empty: it is no replica. */
+  readonly replicationId: string;
+  /** How far in that it is, in bytes. */
+  readonly offset: number;
+  /** Empty texts where there is none; `leftMs` with the rules' `extraMs`. */
+  readonly entries: readonly { readonly epoch: string; readonly text: string; readonly leftMs: number }[];
+}
+
+/** Reads entries of one slot from a replica: `replica.lua`. */
+export async function readReplica(commands: CircuitBreaker, keys: readonly string[]): Promise<ReplicaAnswer> {
+  const run = (client: RedisClient) => runReadOnlyScript(client, replica, keys, []);
+  const reply = (await commands.send("the read of entries from a replica", run)) as (string | number)[];
+  const entries = keys.map((_, index) => {
+    const entry = String(reply[2 + 2 * index]);
+    const leftMs = Number(reply[3 + 2 * index]);
+    return { epoch: entry.slice(0, epochLength), text: entry.slice(epochLength + 1), leftMs };
+  });
+  return { replicationId: String(reply[0]), offset: Number(reply[1]), entries };
 }
 
 /** Stores what was loaded for entries of one slot: `store.lua`. */

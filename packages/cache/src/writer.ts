@@ -17,7 +17,8 @@ export class Writer<T, Id> {
 
   constructor(parts: CollectionParts<T, Id>) {
     this.#parts = parts;
-    this.#catchUp = new CatchUp(parts.driver, (count) => {
+    const drop = (keys: readonly EntryKeys[]) => this.#drop(keys);
+    this.#catchUp = new CatchUp({ drop }, (count) => {
       parts.counts.add("invalidations", count);
       parts.tell({ type: "caught-up" });
     });
@@ -55,11 +56,10 @@ export class Writer<T, Id> {
   }
 
   async invalidate(keys: readonly EntryKeys[]): Promise<void> {
-    const { counts, driver } = this.#parts;
+    const { counts } = this.#parts;
     const startedAt = performance.now();
     try {
-      await driver.drop(keys);
-      this.#revoke(keys);
+      await this.#drop(keys);
       counts.add("invalidations", keys.length);
       counts.payoff.write(performance.now() - startedAt);
     } catch (error) {
@@ -71,6 +71,7 @@ export class Writer<T, Id> {
   async clear(collection: Keys): Promise<void> {
     try {
       await this.#parts.driver.dropAll(collection);
+      this.#parts.replicas?.avoidAll();
       this.#parts.counts.add("revokedCopies", this.#parts.copies?.revokeAll(collection.start) ?? 0);
     } catch (error) {
       throw unavailable(error);
@@ -172,8 +173,14 @@ export class Writer<T, Id> {
 
   /** Whoever writes sees the new value on this server at once, however long a copy lives. */
   #revoke(keys: readonly EntryKeys[]): void {
-    const { copies, counts } = this.#parts;
+    const { copies, counts, replicas } = this.#parts;
+    replicas?.avoid(keys);
     if (copies) counts.add("revokedCopies", keys.filter(({ entry }) => copies.revoke(entry)).length);
+  }
+
+  async #drop(keys: readonly EntryKeys[]): Promise<void> {
+    await this.#parts.driver.drop(keys);
+    this.#revoke(keys);
   }
 
   #mayProceed(entries: number): boolean {

@@ -19,6 +19,8 @@ function sentenceOf(event: CacheEvent): string | undefined {
     case "breaker":
       if (event.state === "open") return "The cache Redis does not answer: the database is asked instead.";
       return event.state === "closed" ? "The cache Redis answers again." : undefined;
+    case "replica-breaker":
+      return `The replicas of the cache Redis: ${event.state}. Its primary is asked while they do not answer.`;
     case "unsafe-redis":
       return `Nothing is cached, and profiles cannot be changed. ${event.error.message}`;
     case "sweep-failed":

@@ -82,6 +82,12 @@ const meanings: Readonly<Record<keyof CollectionCounts, Meaning>> = {
     label: "Copies evicted",
     meaning: "Copies in this server’s memory that gave way to others.",
   },
+  replicaHits: { group: "Reads", label: "From replicas", meaning: "Entries that a replica of Redis gave." },
+  replicaTooFar: {
+    group: "Reads",
+    label: "Replica too far behind",
+    meaning: "Entries asked of a replica that was too far behind its primary, which was asked then.",
+  },
   observed: { group: "Reads", label: "Compared", meaning: "Answers that were compared with the database." },
   staleCopies: { group: "Reads", label: "Old copies", meaning: "Of those compared: older than the entry in Redis." },
   staleEntries: {

@@ -56,7 +56,8 @@ export class Epochs {
   }
 }
 
-function dangerOf({ redisVersion, maxmemoryPolicy }: ServerInfo): CacheError | undefined {
+/** What makes a server unfit to be trusted with marks (C8), if anything does. */
+export function dangerOf({ redisVersion, maxmemoryPolicy }: ServerInfo): CacheError | undefined {
   if (Number(redisVersion.split(".")[0]) < 7) {
     return new CacheError("UNSAFE_REDIS", `Redis is ${redisVersion}, and must be 7 or newer.`);
   }

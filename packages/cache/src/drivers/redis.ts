@@ -19,10 +19,10 @@ import { Epochs } from "./epochs.ts";
 import { Hits } from "./hits.ts";
 
 /** After so many failures in a row Redis is left alone for so long. */
-const breaker = { failures: 5, breakMs: 1_000 };
+export const breaker = { failures: 5, breakMs: 1_000 };
 
 /** How many entries one script handles: a script holds up everybody else's commands. */
-const maxBatch = 128;
+export const maxBatch = 128;
 
 /** How many writes of one entry may be pending at a time. */
 const maxPending = 256;
@@ -195,10 +195,6 @@ export class RedisDriver implements Driver {
   }
 
   #groups<T>(items: readonly T[], keyOf: (item: T) => string): T[][] {
-    return groupBySlot(this.#client, items, keyOf).flatMap((group) =>
-      Array.from({ length: Math.ceil(group.length / maxBatch) }, (_, index) =>
-        group.slice(index * maxBatch, (index + 1) * maxBatch),
-      ),
-    );
+    return groupBySlot(this.#client, items, keyOf, maxBatch);
   }
 }
