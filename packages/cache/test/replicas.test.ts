@@ -1,11 +1,17 @@
 import { setImmediate as turn } from "node:timers/promises";
-import { Cluster, type Redis } from "ioredis";
+import type { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { FaultProxy } from "../../../test/harness/fault-proxy.ts";
 import { connect, startOwnRedis } from "../../redis-kit/test/harness/redis.ts";
-import { startReplica, startSixNodes, type Node, type SixNodes } from "../../redis-kit/test/harness/topologies.ts";
-import { type Cache, type Collection, type CollectionOptions, createCache } from "../src/index.ts";
+import {
+  connectToCluster,
+  startReplica,
+  startSixNodes,
+  type SixNodes,
+} from "../../redis-kit/test/harness/topologies.ts";
+import { type Cache, type CacheOptions, type Collection, type CollectionOptions, createCache } from "../src/index.ts";
 import { createKeys } from "../src/keys.ts";
+import { History } from "./harness/history.ts";
 import { testClient, uniqueName, untilOldEnough } from "./harness/redis.ts";
 import { Source } from "./harness/source.ts";
 import { until } from "./harness/until.ts";
@@ -23,7 +29,7 @@ interface Served {
   readonly things: Collection<unknown>;
 }
 
-function serve(source: Source, clients: { client: Redis; replicas: Redis; name: string }, maxLagMs: number): Served {
+function serve(source: Source, clients: Pick<CacheOptions, "client" | "replicas" | "name">, maxLagMs: number): Served {
   const cache = createCache({ ...clients, deadlineMs: 500 });
   onTestFinished(() => {
     cache.close();
@@ -122,20 +128,20 @@ describe("a collection that is read from replicas", () => {
     await untilReplicaAnswers(set.other, "a");
     await fault(set);
     const history = new History();
-    let isOver = false;
+    const done = { isDone: false };
     const writing = (async () => {
       for (let value = 1; value <= 20; value += 1) {
         await set.one.update("a", source.write("a", value));
         history.acknowledged(value);
         await set.other.get("a");
       }
-    })().finally(() => (isOver = true));
+    })().finally(() => (done.isDone = true));
     const read = async () => {
       const sentAt = performance.now();
-      history.expectRecent((await set.other.get("a")) as number, sentAt - maxLagMs - 1);
+      history.expectRecent(await set.other.get("a"), sentAt - maxLagMs - 1);
       await turn();
     };
-    while (!isOver) await read();
+    while (!done.isDone) await read();
     await writing;
     // The last value for as long as an answer may be late, and a little longer.
     while (history.msSinceLast() < 2 * maxLagMs) await read();
@@ -196,25 +202,6 @@ describe("a collection that is read from replicas", () => {
   });
 });
 
-/** Which value was acknowledged when, on this process' clock: they only rise. */
-class History {
-  readonly #acknowledged: { readonly value: number; readonly at: number }[] = [];
-
-  acknowledged(value: number): void {
-    this.#acknowledged.push({ value, at: performance.now() });
-  }
-
-  msSinceLast(): number {
-    return performance.now() - (this.#acknowledged.at(-1)?.at ?? 0);
-  }
-
-  /** What was acknowledged before that moment must show. */
-  expectRecent(value: number, moment: number): void {
-    const least = this.#acknowledged.findLast(({ at }) => at < moment)?.value ?? 0;
-    expect(value).toBeGreaterThanOrEqual(least);
-  }
-}
-
 describe("a collection that is to be read from replicas", () => {
   const load = () => Promise.resolve(undefined);
 
@@ -253,8 +240,7 @@ describe("on a Cluster with a replica of each primary, a collection that is read
     const ids = Array.from({ length: 60 }, (_, index) => `id ${index}`);
     for (const id of ids) source.rows.set(id, id);
     const name = uniqueName();
-    const clients = [connectTo(cluster.primaries, {}), connectTo(cluster.primaries, { scaleReads: "slave" as const })];
-    const [client, replicas] = clients as unknown as [Redis, Redis];
+    const [client, replicas] = [connectToCluster(cluster), connectToCluster(cluster, { scaleReads: "slave" })];
     const { cache, things } = serve(source, { client, replicas, name }, 1_000);
     await until(() => cache.ready());
     for (const { admin } of cluster.primaries) await untilOldEnough(admin, times.pendingMs);
@@ -276,12 +262,3 @@ describe("on a Cluster with a replica of each primary, a collection that is read
     expect(things.counts().replicaTooFar).toBe(0);
   });
 });
-
-function connectTo(nodes: readonly Node[], options: { scaleReads?: "slave" }): Cluster {
-  const client = new Cluster([{ host: "127.0.0.1", port: nodes[0]?.port ?? 0 }], options);
-  client.on("error", () => undefined); // the end of its servers
-  onTestFinished(() => {
-    client.disconnect();
-  });
-  return client;
-}

@@ -4,31 +4,13 @@ import { createCache, type Cache, type Collection } from "../src/index.ts";
 import type { EntryRules } from "../src/drivers/driver.ts";
 import { RedisDriver } from "../src/drivers/redis.ts";
 import { createKeys } from "../src/keys.ts";
+import { expectAllToWork } from "./harness/all-to-work.ts";
 import { testClient, uniqueName, untilOldEnough } from "./harness/redis.ts";
 import { openServer, openWarmServer } from "./harness/server.ts";
 import { Source } from "./harness/source.ts";
 import { until } from "./harness/until.ts";
 
 const times = { pendingMs: 900, commitDeadlineMs: 800 };
-const nastyIds = ["{", "}", "{}", "%7b", "a:pending", "*", "ä\u0000😀", "\ud800", "\ufffd", "a b\r\n"];
-
-/** All that a collection does, once. */
-async function expectAllToWork(things: Collection<unknown>, source: Source): Promise<void> {
-  for (const id of nastyIds) source.rows.set(id, `value of ${id}`);
-  const values = nastyIds.map((id) => JSON.parse(JSON.stringify(`value of ${id}`)) as unknown);
-  expect(await things.getMany(nastyIds)).toEqual(values);
-  await until(() => expect(things.counts().fills).toBe(nastyIds.length));
-  expect(await things.getMany(nastyIds)).toEqual(values);
-  expect(things.counts().hits).toBe(nastyIds.length);
-
-  await Promise.all(nastyIds.map((id) => things.update(id, source.write(id, `new value of ${id}`))));
-  expect(await things.getMany(nastyIds)).toEqual(nastyIds.map((id) => `new value of ${id}`));
-  expect(things.counts().hits).toBe(2 * nastyIds.length);
-
-  await things.invalidateMany(nastyIds.slice(0, 5));
-  await things.clear();
-  expect((await things.lookup(nastyIds[7] ?? "")).from).toBe("source");
-}
 
 describe("a cache works", () => {
   it.each([2, 3] as const)("with a client that speaks RESP%d", async (protocol) => {

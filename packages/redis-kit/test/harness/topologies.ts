@@ -1,8 +1,8 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Redis } from "ioredis";
-import { vi } from "vitest";
+import { Cluster, Redis } from "ioredis";
+import { onTestFinished, vi } from "vitest";
 import { freePort, startProcess, type ProcessHandle } from "../../../../infra/local/processes.mjs";
 
 /** How long a set of servers may take until it can be used. */
@@ -86,6 +86,31 @@ async function untilWhole({ nodes, replicas }: Pick<SixNodes, "nodes" | "primari
     }
     await Promise.all(replicas.map(({ admin }) => expectInSync(admin)));
   });
+}
+
+/** A client of a Cluster, closed after the test that asked for it. */
+export function connectToCluster({ nodes }: SixNodes, options: { scaleReads?: "slave" } = {}): Cluster {
+  const client = new Cluster(
+    nodes.map(({ port }) => ({ host: "127.0.0.1", port })),
+    options,
+  );
+  client.on("error", () => undefined); // servers that are stopped on purpose
+  onTestFinished(() => {
+    client.disconnect();
+  });
+  return client;
+}
+
+/** A client that asks the sentinels for the primary, and is told by them of a new one. Closed after the test that asked for it. */
+export function connectBySentinel({ sentinels, name }: SentinelSet): Redis {
+  // Undetected, it would stay with the old primary for the eight seconds in which that takes itself for one.
+  const following = { failoverDetector: true, sentinelRetryStrategy: () => 50, retryStrategy: () => 20 };
+  const client = new Redis({ sentinels: [...sentinels], name, enableOfflineQueue: false, ...following });
+  client.on("error", () => undefined); // a failover
+  onTestFinished(() => {
+    client.disconnect();
+  });
+  return client;
 }
 
 /** A primary with two replicas, watched by three sentinels. */
