@@ -29,8 +29,8 @@ interface Served {
   readonly things: Collection<unknown>;
 }
 
-function serve(source: Source, clients: Pick<CacheOptions, "client" | "replicas" | "name">, maxLagMs: number): Served {
-  const cache = createCache({ ...clients, deadlineMs: 500 });
+function serve(source: Source, clients: CacheOptions, maxLagMs: number): Served {
+  const cache = createCache({ ...clients, deadlineMs: 500 } satisfies CacheOptions);
   onTestFinished(() => {
     cache.close();
   });
