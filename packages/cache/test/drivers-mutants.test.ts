@@ -99,7 +99,6 @@ const overtakenDrop = overtaken((driver, keys) => driver.drop([keys]));
 
 const transitions = "drivers/transitions.ts";
 const items = "drivers/memcached-items.ts";
-const cas = "client.cas(key, text, { lifetime, casUniq: cas })";
 
 const mutations: readonly (Mutation & { readonly violation: Violation })[] = [
   {
@@ -147,15 +146,15 @@ const mutations: readonly (Mutation & { readonly violation: Violation })[] = [
   {
     name: "an-item-is-changed-whatever-it-has-become",
     file: items,
-    cut: cas,
-    instead: "client.set(key, text, { lifetime })",
+    cut: 'state === undefined ? "add" : "cas"} ${key} 0 ${seconds} ${Buffer.byteLength(text)}`;\n  return `${head}${state === undefined ? "" : ` ${state.cas}`}',
+    instead: '"set"} ${key} 0 ${seconds} ${Buffer.byteLength(text)}`;\n  return `${head}',
     violation: overtakenStore,
   },
   {
     name: "an-item-is-deleted-whatever-it-has-become",
     file: items,
-    cut: cas,
-    instead: `next === "gone" ? client.delete(key) : ${cas}`,
+    cut: "  const seconds = next",
+    instead: '  if (next === "gone") return `delete ${key}\\r\\n`;\n  const seconds = next',
     violation: overtakenDrop,
   },
 ];

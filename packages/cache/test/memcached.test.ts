@@ -1,10 +1,11 @@
 import { MemcacheClient } from "memcache-client";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { Barrier } from "../../../test/harness/cache/barrier.ts";
 import { memcachedKey } from "../src/drivers/memcached-keys.ts";
 import { rendezvous } from "../src/drivers/rendezvous.ts";
 import { createKeys } from "../src/keys.ts";
 import { connectMemcached } from "../src/memcached.ts";
-import { openOn, openPair, shareMemcached, times } from "./harness/drivers.ts";
+import { interceptTier, openDriver, openOn, openPair, rulesWith, shareMemcached, times } from "./harness/drivers.ts";
 import { startOwnMemcached, testMemcached } from "./harness/memcached.ts";
 import { uniqueName } from "./harness/redis.ts";
 import { Source } from "./harness/source.ts";
@@ -166,6 +167,36 @@ describe("Memcached", () => {
     });
     expect(writer.events).toContainEqual({ type: "lapsed", collection: "thing" });
     expect(await other.things.get("a")).toBe("new");
+  });
+});
+
+describe("a Memcached that restarts between the look at an item and its change", () => {
+  it("is not taken for what it was, though it counts the states of items from one again", async () => {
+    const memcached = await startOwnMemcached();
+    const connect = () => ({ memcached: testMemcached([`127.0.0.1:${memcached.port}`]) });
+    const name = uniqueName();
+    const keys = createKeys(name, "thing").of("a");
+    const rules = rulesWith({ pendingMs: 60_000, tokenLifeMs: 60_000 });
+    const barrier = new Barrier();
+    let replies = 0;
+    const tier = interceptTier(connect(), async (send) => {
+      const reply = await send();
+      replies += 1;
+      if (replies === 3) await barrier.pass("the look before the storing");
+      return reply;
+    });
+    const [driver, other] = [openDriver(tier, name), openDriver(connect(), name)];
+    const [read] = await Promise.all(driver.read([{ keys }], rules).map((group) => group.replies));
+    const token = read?.[0]?.outcome === "fill" ? read[0].token : "";
+    const storing = driver.store([{ key: keys.entry, token, result: { text: "v1:1", lifeMs: 60_000 } }], rules);
+    await barrier.arrivals(1);
+    await memcached.stop();
+    await startOwnMemcached({ port: memcached.port });
+    await until(() => other.begin(keys, rules));
+    barrier.release();
+    expect(await storing).toMatchObject([{ outcome: "refused" }]);
+    const [reply] = await Promise.all(other.read([{ keys }], rules).map((group) => group.replies));
+    expect(reply).toEqual([{ outcome: "pending" }]);
   });
 });
 

@@ -2,13 +2,15 @@ import { type CircuitBreaker, CommandError } from "@lockstep/redis-kit";
 import { CacheError } from "../errors.ts";
 import { type Item, formatItem, parseItem } from "./items.ts";
 import { isTooLarge, outcomeOf } from "./memcached-sender.ts";
-import type { MemcachedClient } from "./memcached-servers.ts";
+import type { MemcachedClient, MemcachedConnection } from "./memcached-servers.ts";
 import type { NextItem } from "./transitions.ts";
 
-/** An item as it was found: `cas` tells its state from all others. Neither: there is none. No item but a `cas`: not ours. */
+/** An item as it was found. */
 export interface Found {
+  /** Absent: there is none, or it is not ours. */
   readonly item?: Item | undefined;
-  readonly cas?: string;
+  /** What tells its state from all others, on this connection: a server that restarts begins to count anew. Absent: there is none. */
+  readonly state?: { readonly cas: string; readonly connection: MemcachedConnection };
 }
 
 /** What became of a change. Lost: the item is another by now, or gone, and nothing was changed. */
@@ -36,13 +38,22 @@ export class MemcachedItems {
 
   /** Looks for items, in the order of the keys. @throws CommandError @throws {@link CacheError} `UNSUPPORTED` */
   async find(keys: readonly string[], operation: Operation): Promise<Found[]> {
-    const replies = (await this.#send(operation, (client) => client.gets([...keys]))) as Replies;
+    const { connection, reply } = await this.#send(operation, async (client) => {
+      let used: MemcachedConnection | undefined;
+      const sent = client.send((given) => {
+        used = write(given, `gets ${keys.join(" ")}\r\n`);
+      });
+      return { reply: (await sent) as Replies, connection: used };
+    });
     return keys.map((key) => {
-      const reply = replies[key];
-      if (reply === undefined) return {};
-      const cas = String(reply.casUniq);
+      const found = reply[key];
+      if (found === undefined || connection === undefined) return {};
+      const cas = String(found.casUniq);
       if (cas === "0") throw new CacheError("UNSUPPORTED", "A Memcached server was started without CAS: leave out -C.");
-      return { item: typeof reply.value === "string" ? parseItem(reply.value) : undefined, cas };
+      return {
+        item: typeof found.value === "string" ? parseItem(found.value) : undefined,
+        state: { cas, connection },
+      };
     });
   }
 
@@ -58,13 +69,12 @@ export class MemcachedItems {
     operation: Operation,
   ): Promise<PutOutcome> {
     const { found, next, onLate } = change;
-    const lifetime = next === "gone" ? expiredSeconds : secondsOf(next.lifeMs);
-    const text = next === "gone" ? "-" : formatItem(next.item);
     let isLate = false;
     const run = async (client: MemcachedClient): Promise<PutOutcome> => {
-      const { cas } = found;
-      const sent =
-        cas === undefined ? client.add(key, text, { lifetime }) : client.cas(key, text, { lifetime, casUniq: cas });
+      const sent = client.send((connection) => {
+        if (found.state && found.state.connection !== connection) throw new ConnectionChanged();
+        write(connection, changeCommand(key, found, next));
+      });
       const outcome = await sent.then((): PutOutcome => "stored", lostOrTooLarge);
       if (isLate) onLate?.(outcome);
       return outcome;
@@ -79,7 +89,7 @@ export class MemcachedItems {
 
   /** Asks for nothing but an answer. @throws CommandError */
   async greet(operation: Operation): Promise<void> {
-    await this.#send(operation, (client) => client.version());
+    await this.#send(operation, (client) => client.send((connection) => void write(connection, "version\r\n")));
   }
 
   async #send<T>({ what, endsAt }: Operation, command: (client: MemcachedClient) => Promise<T>): Promise<T> {
@@ -91,7 +101,25 @@ export class MemcachedItems {
 
 type Replies = Readonly<Record<string, { readonly casUniq: string | number; readonly value: unknown } | undefined>>;
 
+/** What was found on one connection may be another item's state on the next. */
+class ConnectionChanged extends Error {}
+
+function write(connection: MemcachedConnection | undefined, command: string): MemcachedConnection {
+  if (connection === undefined) throw new CommandError("not-sent", "The connection to Memcached is gone.");
+  connection.write(command);
+  return connection;
+}
+
+/** As protocol.txt of Memcached has it, without flags. */
+function changeCommand(key: string, { state }: Found, next: NextItem | "gone"): string {
+  const seconds = next === "gone" ? expiredSeconds : secondsOf(next.lifeMs);
+  const text = next === "gone" ? "-" : formatItem(next.item);
+  const head = `${state === undefined ? "add" : "cas"} ${key} 0 ${seconds} ${Buffer.byteLength(text)}`;
+  return `${head}${state === undefined ? "" : ` ${state.cas}`}\r\n${text}\r\n`;
+}
+
 function lostOrTooLarge(thrown: unknown): PutOutcome {
+  if (thrown instanceof ConnectionChanged) return "lost";
   if (isTooLarge(thrown)) return "too-large";
   outcomeOf(thrown);
   return "lost";

@@ -1,12 +1,15 @@
+/** What commands are written to. */
+export interface MemcachedConnection {
+  write(command: string): unknown;
+}
+
 /**
  * What is asked of the client of one server, in the terms of memcache-client. By what it does: whoever uses no Memcached has not
  * installed that, and its types would be missing.
  */
 export interface MemcachedClient {
-  gets(keys: string[]): Promise<unknown>;
-  add(key: string, text: string, options: { lifetime: number }): Promise<unknown>;
-  cas(key: string, text: string, options: { lifetime: number; casUniq: string }): Promise<unknown>;
-  version(): Promise<unknown>;
+  /** Sends one command of Memcached's text protocol: `write` is given the connection; if it throws, nothing was sent. */
+  send(write: (connection?: MemcachedConnection) => void): Promise<unknown>;
   shutdown(): void;
 }
 
