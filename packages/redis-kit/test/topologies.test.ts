@@ -35,7 +35,7 @@ it("a Cluster of three primaries and three replicas is whole when it is handed o
 it("sentinels promote another server when they are asked to, and their clients follow", async () => {
   const set = await startSentinelSet();
   onTestFinished(() => set.stop());
-  const client = connectBySentinel(set);
+  const client = connectBySentinel(set, { failoverDetector: true });
   await once(client, "ready");
   const { port } = await set.primary();
   await client.set("a", 1);
