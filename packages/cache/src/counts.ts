@@ -164,11 +164,11 @@ export class Counts {
   }
 
   latency(tier: TripTier): Latency {
-    return summaryOf(this.#microseconds[tier]);
+    return latencyOf(this.#microseconds[tier]);
   }
 
   replicaLag(): Latency {
-    return summaryOf(this.#lagMicroseconds);
+    return latencyOf(this.#lagMicroseconds);
   }
 }
 
@@ -176,7 +176,8 @@ function record(histogram: RecordableHistogram, durationMs: number): void {
   histogram.record(Math.max(1, Math.round(durationMs * 1_000)));
 }
 
-function summaryOf(histogram: RecordableHistogram): Latency {
+/** @param histogram of microseconds */
+export function latencyOf(histogram: RecordableHistogram): Latency {
   if (histogram.count === 0) return { count: 0, meanMs: 0, p50Ms: 0, p99Ms: 0 };
   const ms = (microseconds: number) => microseconds / 1_000;
   return {

@@ -35,7 +35,9 @@ export interface CollectionEvent {
    * - `outcome-unknown`: a write was not done within its deadline;
    * - `lapsed`: a write ended after its token had lapsed: it took longer than `pendingMs`, or Redis lost the mark; its entry is dropped;
    * - `proceeded`: a write ran, or an invalidation was noted, while Redis was gone (`onUnavailable: "proceed"`);
-   * - `caught-up`: such an entry was invalidated after all.
+   * - `caught-up`: such an entry was invalidated after all;
+   * - `flush-failed`: rows of a write-behind collection could not be saved, and are tried again;
+   * - `dead-letter`: one of them failed too often while others were saved; it is kept, and not tried again by itself.
    */
   readonly type:
     | "too-large"
@@ -46,7 +48,9 @@ export interface CollectionEvent {
     | "outcome-unknown"
     | "lapsed"
     | "proceeded"
-    | "caught-up";
+    | "caught-up"
+    | "flush-failed"
+    | "dead-letter";
   /** Whose entry. */
   readonly collection: string;
   /** The error behind it, where there is one. */

@@ -1,3 +1,4 @@
+import slotOf from "cluster-key-slot";
 import { CacheError } from "./errors.ts";
 
 /** The two keys of one entry, in one Cluster slot. */
@@ -35,14 +36,7 @@ export function createKeys(cache: string, collection: string): Keys {
   const keysOf = (entry: string) => ({ entry, mark: entry + markSuffix });
   return {
     of(id) {
-      const text = String(id);
-      if (text === "" || text.length > maxIdLength) {
-        throw new CacheError(
-          "INVALID_ID",
-          `An id in collection "${collection}" must have 1 to ${maxIdLength} characters.`,
-        );
-      }
-      return keysOf(`${start}${escapeId(text)}}`);
+      return keysOf(`${start}${escapeId(checkedId(collection, String(id)))}}`);
     },
     owning: (key) => keysOf(key.endsWith(markSuffix) ? key.slice(0, -markSuffix.length) : key),
     start,
@@ -52,6 +46,83 @@ export function createKeys(cache: string, collection: string): Keys {
 /** A pattern for the marks of all collections. */
 export function markPattern(cache: string): string {
   return `${cache}:${version}:{*}${markSuffix}`;
+}
+
+/** The keys of a part of a write-behind collection, in one Cluster slot with its entries. */
+export interface PartitionKeys {
+  /** Who saves its rows. */
+  readonly lease: string;
+  /** Rows that wait to be saved, by the time they are due. */
+  readonly queue: string;
+  /** The same rows by the time since which they have been waiting. */
+  readonly since: string;
+  /** Rows that have failed alone. */
+  readonly failures: string;
+  /** Dead letters. */
+  readonly dead: string;
+  /** The last version that was given. */
+  readonly clock: string;
+  /** The entry of a row. */
+  readonly entry: (row: string) => string;
+  /** What is remembered of a write for as long as it may arrive again. */
+  readonly token: (token: string) => string;
+}
+
+/** The keys of one entry of a write-behind collection. */
+export interface RowKeys extends EntryKeys {
+  /** Its name in its partition's queue, which is its mark: as long as it is there the source lacks its value. */
+  readonly row: string;
+  readonly partition: PartitionKeys;
+}
+
+/** The one place that spells the keys of write-behind collections. */
+export interface QueueKeys {
+  /** @throws {@link CacheError} `INVALID_ID` */
+  of(id: string): RowKeys;
+  readonly partitions: readonly PartitionKeys[];
+}
+
+/** The same on all servers, for ever: a row is looked for in the partition that it was put in. */
+const partitionCount = 16;
+
+/**
+ * `<cache>:2:{<collection>/<partition>}:` and a name of this package's, or `entry:` or `token:` and one of the caller's. No collection has a
+ * slash in its name, so these are no keys of {@link createKeys}.
+ */
+export function createQueueKeys(cache: string, collection: string): QueueKeys {
+  const partitions = Array.from({ length: partitionCount }, (_, index): PartitionKeys => {
+    const start = `${cache}:${version}:{${collection}/${index}}:`;
+    return {
+      lease: `${start}lease`,
+      queue: `${start}queue`,
+      since: `${start}since`,
+      failures: `${start}failures`,
+      dead: `${start}dead`,
+      clock: `${start}clock`,
+      entry: (row) => `${start}entry:${row}`,
+      token: (token) => `${start}token:${token}`,
+    };
+  });
+  return {
+    partitions,
+    of(id) {
+      const row = escapeId(checkedId(collection, id));
+      const partition = partitions[slotOf(row) % partitionCount] as PartitionKeys;
+      return { entry: partition.entry(row), mark: partition.queue, row, partition };
+    },
+  };
+}
+
+/** The id of a row. */
+export function idOfRow(row: string): string {
+  return row.replaceAll(/%(25|7b|7d|d[89a-f][\da-f]{2})/g, (_, code: string) =>
+    String.fromCharCode(Number.parseInt(code, 16)),
+  );
+}
+
+function checkedId(collection: string, id: string): string {
+  if (id !== "" && id.length <= maxIdLength) return id;
+  throw new CacheError("INVALID_ID", `An id in collection "${collection}" must have 1 to ${maxIdLength} characters.`);
 }
 
 /**

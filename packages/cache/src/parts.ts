@@ -22,6 +22,13 @@ export interface CollectionParts<T, Id> {
   readonly tell: (event: EventOfCollection) => void;
 }
 
+/** What the reader of one collection needs of it. */
+export interface ReaderParts<T, Id> extends Omit<CollectionParts<T, Id>, "driver"> {
+  readonly driver: Pick<Driver, "read" | "store">;
+  /** The shared tier has what the source lacks: reads fail where it can't be asked. */
+  readonly isSharedTruth?: boolean;
+}
+
 /** How a collection's entries are kept. */
 export function entryRulesOf<T, Id>(options: ResolvedCollectionOptions<T, Id>): EntryRules {
   return {

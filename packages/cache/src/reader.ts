@@ -2,10 +2,11 @@ import { decode, encode, isMissing, sizeOf } from "./codec.ts";
 import type { Reservation } from "./copies.ts";
 import type { Tier } from "./counts.ts";
 import { type Deferred, deferred } from "./deferred.ts";
+import { unavailable } from "./errors.ts";
 import type { Fill, ReadReply } from "./drivers/driver.ts";
 import { extensionAt, lifeOf } from "./freshness.ts";
 import type { EntryKeys } from "./keys.ts";
-import type { CollectionParts } from "./parts.ts";
+import type { ReaderParts } from "./parts.ts";
 import { SourceLoads } from "./source-loads.ts";
 
 /** A value, and the tier that gave it. */
@@ -47,7 +48,7 @@ interface Read<T, Id> extends Deferred<Lookup<T>> {
  * refreshed or if that fails (F5), near copies (F6), the source alone if need be (F7).
  */
 export class Reader<T, Id> {
-  readonly #parts: CollectionParts<T, Id>;
+  readonly #parts: ReaderParts<T, Id>;
   readonly #source: SourceLoads<T, Id>;
   /** The reads of this tick, by entry. C6: all that came before it is sent may share one. */
   #tick = new Map<string, Read<T, Id>>();
@@ -57,12 +58,12 @@ export class Reader<T, Id> {
   readonly #waiting = new Map<string, Read<T, Id>>();
   #fills: Fill[] = [];
 
-  constructor(parts: CollectionParts<T, Id>) {
+  constructor(parts: ReaderParts<T, Id>) {
     this.#parts = parts;
     this.#source = new SourceLoads(parts.options, parts.counts);
   }
 
-  /** Reads one value. Never fails because of the shared tier. @throws {@link CacheError} @throws what the loader throws */
+  /** Reads one value. Fails because of the shared tier only where that is the truth. @throws {@link CacheError} @throws what the loader throws */
   read(keys: EntryKeys, id: Id): Promise<Lookup<T>> {
     const { copies, counts } = this.#parts;
     const copy = copies?.get(keys.entry);
@@ -126,10 +127,11 @@ export class Reader<T, Id> {
             this.#answer(read, all[index] ?? { outcome: "pending" }, sentAt);
           });
         },
-        () => {
+        (error: unknown) => {
           for (const read of items) {
             this.#release(read);
-            void this.#pass(read, "unavailable");
+            if (this.#parts.isSharedTruth) read.reject(unavailable(error));
+            else void this.#pass(read, "unavailable");
           }
         },
       );

@@ -10,7 +10,7 @@ import { isOfRevision } from "./codec.ts";
 import type { Counts } from "./counts.ts";
 import type { EntryRules, ReadReply } from "./drivers/driver.ts";
 import { breaker, maxBatch } from "./drivers/redis.ts";
-import { dangerOf } from "./drivers/epochs.ts";
+import { dangerToMarks } from "./drivers/epochs.ts";
 import { type OnEvent, tell } from "./events.ts";
 import type { EntryKeys } from "./keys.ts";
 import { ReplicaLag } from "./replica-lag.ts";
@@ -63,7 +63,7 @@ export class Replicas {
   async #sampleOf(node: ReturnType<typeof primaries>[number], sentAt: number): Promise<void> {
     const info = await this.#primaryCommands.send("a look at Redis", () => readServerInfo(node));
     // C8: a server that may lose marks is not believed, nor are its replicas.
-    if (info.role !== "primary" || dangerOf(info) !== undefined) return;
+    if (info.role !== "primary" || dangerToMarks(info) !== undefined) return;
     this.lag.note(info.replicationId, { sentAt, offset: info.replicationOffset });
   }
 }

@@ -4,6 +4,6 @@ export { Commands } from "./commands.ts";
 export { withDeadline } from "./deadline.ts";
 export { CommandError } from "./errors.ts";
 export { escapeGlob, scanKeys } from "./scan.ts";
-export { readScript, runReadOnlyScript, runScript } from "./script.ts";
+export { readScript, runReadOnlyScript, runScript, type Script } from "./script.ts";
 export { readServerInfo, type ServerInfo } from "./server-info.ts";
 export { groupBySlot } from "./slots.ts";

@@ -12,10 +12,12 @@ const maxKnown = 64;
  */
 export class Epochs {
   readonly #client: RedisClient;
+  readonly #dangerOf: DangerOf;
   readonly #known = new Map<string, { readonly since: number; readonly unsafe: CacheError | undefined }>();
 
-  constructor(client: RedisClient) {
+  constructor(client: RedisClient, dangerOf: DangerOf = dangerToMarks) {
     this.#client = client;
+    this.#dangerOf = dangerOf;
   }
 
   /**
@@ -42,11 +44,16 @@ export class Epochs {
     const known = this.#known.get(info.epoch);
     const [oldest] = this.#known.keys();
     if (known === undefined && this.#known.size >= maxKnown && oldest !== undefined) this.#known.delete(oldest);
-    const danger = dangerOf(info);
+    const danger = this.#dangerOf(info);
     // The same error as before, as long as it is the same danger: each is told of once.
     const unsafe = danger?.message === known?.unsafe?.message ? known?.unsafe : danger;
     this.#known.set(info.epoch, { since: known?.since ?? performance.now(), unsafe });
     return unsafe;
+  }
+
+  /** The epochs of servers that may be used, as the scripts take them. */
+  safe(): string {
+    return [...this.#known].flatMap(([epoch, { unsafe }]) => (unsafe === undefined ? [epoch] : [])).join(" ");
   }
 
   /** The epochs that this process has known for so long, as the scripts take them. */
@@ -56,8 +63,11 @@ export class Epochs {
   }
 }
 
+/** What makes a server unsafe, if anything does. */
+type DangerOf = (info: ServerInfo) => CacheError | undefined;
+
 /** What makes a server unfit to be trusted with marks (C8), if anything does. */
-export function dangerOf({ redisVersion, maxmemoryPolicy }: ServerInfo): CacheError | undefined {
+export function dangerToMarks({ redisVersion, maxmemoryPolicy }: ServerInfo): CacheError | undefined {
   if (Number(redisVersion.split(".")[0]) < 7) {
     return new CacheError("UNSAFE_REDIS", `Redis is ${redisVersion}, and must be 7 or newer.`);
   }
@@ -66,4 +76,17 @@ export function dangerOf({ redisVersion, maxmemoryPolicy }: ServerInfo): CacheEr
     return new CacheError("UNSAFE_REDIS", message);
   }
   return undefined;
+}
+
+/** What would lose writes that Redis alone has. */
+export function dangerToQueue({ redisVersion, maxmemoryPolicy, aofEnabled }: ServerInfo): CacheError | undefined {
+  if (Number(redisVersion.split(".")[0]) < 7) {
+    return new CacheError("UNSAFE_REDIS", `Redis is ${redisVersion}, and must be 7 or newer.`);
+  }
+  const beginning = "A write-behind collection keeps in Redis what is nowhere else:";
+  if (maxmemoryPolicy !== "noeviction") {
+    const message = `${beginning} set maxmemory-policy to noeviction, where it is ${maxmemoryPolicy}.`;
+    return new CacheError("UNSAFE_REDIS", message);
+  }
+  return aofEnabled ? undefined : new CacheError("UNSAFE_REDIS", `${beginning} set appendonly to yes.`);
 }

@@ -62,6 +62,11 @@ export class RedisDriver implements Driver {
     this.#hits = new Hits(client, this.#commands);
   }
 
+  /** What other parts of the cache send theirs through: there is one breaker. */
+  get commands(): CircuitBreaker {
+    return this.#commands;
+  }
+
   async ready(): Promise<void> {
     const danger = await this.#look();
     if (danger !== undefined) throw danger;
