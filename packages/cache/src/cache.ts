@@ -1,4 +1,3 @@
-import { setTimeout as pause } from "node:timers/promises";
 import { type Collection, OpenCollection } from "./collection.ts";
 import { Copies } from "./copies.ts";
 import type { Driver } from "./drivers/driver.ts";
@@ -8,24 +7,42 @@ import { MemoryItems } from "./drivers/memory-items.ts";
 import { MemoryDriver } from "./drivers/memory.ts";
 import { RedisDriver } from "./drivers/redis.ts";
 import { unavailable } from "./errors.ts";
-import { tell } from "./events.ts";
+import type { OnEvent } from "./events.ts";
 import {
   type CacheOptions,
   type CollectionOptions,
   type ResolvedCacheOptions,
+  type WriteBehindOptions,
   resolveCacheOptions,
   resolveCollectionOptions,
+  resolveWriteBehindOptions,
 } from "./options.ts";
+import type { PayoffReport } from "./payoff.ts";
 import { Replicas } from "./replicas.ts";
+import { Sweep } from "./sweep.ts";
+import { OpenWriteBehindCollection, type WriteBehindCollection } from "./write-behind/collection.ts";
+import type { Shared } from "./write-behind/shared.ts";
+import { Tokens } from "./write-behind/tokens.ts";
+import { Trust } from "./write-behind/trust.ts";
 
-/** How often marks of dead writers are looked for, and the pause after each batch of keys. */
-const sweepEveryMs = 60_000;
-const sweepPauseMs = 100;
+/** What can be asked of any open collection. */
+export interface OpenedCollection extends Pick<Collection<unknown, never>, "type" | "counts" | "latency"> {
+  /** Whether the cache pays; write-behind collections do not know. */
+  report?(): PayoffReport;
+}
 
 /** A cache that several servers share in one Redis, or in Memcached servers. */
 export interface Cache {
   /** What each of its keys starts with. */
   readonly name: string;
+
+  /**
+   * Opens a collection whose writes are accepted by Redis and saved in the source later.
+   *
+   * @param type what its values are; part of their keys
+   * @throws TypeError if an option can't be meant, or the type is open already
+   */
+  collection<T>(type: string, options: WriteBehindOptions<T>): WriteBehindCollection<T>;
 
   /**
    * Opens a collection.
@@ -36,7 +53,7 @@ export interface Cache {
   collection<T, Id = string>(type: string, options: CollectionOptions<T, Id>): Collection<T, Id>;
 
   /** The open collections. */
-  collections(): readonly Pick<Collection<unknown, never>, "type" | "counts" | "latency" | "report">[];
+  collections(): readonly OpenedCollection[];
 
   /**
    * Looks whether Redis can be used. Calling it at start is optional: a mistake in its configuration shows then, where
@@ -57,49 +74,71 @@ export interface Cache {
  * @throws TypeError if an option can't be meant
  */
 export function createCache(options: CacheOptions): Cache {
-  const resolved = resolveCacheOptions(options);
-  const { name, onEvent } = resolved;
-  const driver = openDriver(resolved);
-  const replicas = openReplicas(resolved);
-  const copies = new Copies({ maxEntries: resolved.maxCopies, maxBytes: resolved.maxCopyBytes });
-  const open = new Map<string, OpenCollection<never, never>>();
-  const closed = new AbortController();
-  let sweeper: NodeJS.Timeout;
-  // The next walk begins when one has ended, however long the keys of others make it.
-  const planSweep = () => {
-    sweeper = setTimeout(() => void sweep(), sweepEveryMs).unref();
-  };
-  const sweep = async () => {
-    try {
-      await driver.sweep(() => pause(sweepPauseMs, undefined, { signal: closed.signal, ref: false }));
-    } catch (error) {
-      if (!closed.signal.aborted) tell(onEvent, { type: "sweep-failed", error });
-    }
-    if (!closed.signal.aborted) planSweep();
-  };
-  planSweep();
-  return {
-    name,
-    collection<T, Id>(type: string, given: CollectionOptions<T, Id>) {
-      if (open.has(type)) throw new TypeError(`Lockstep cache: the collection "${type}" is open already.`);
-      const options = resolveCollectionOptions(type, given);
-      const collection = new OpenCollection({ driver, copies, replicas, onEvent }, { cache: name, type }, options);
-      open.set(type, collection as unknown as OpenCollection<never, never>);
-      return collection;
-    },
-    collections: () => [...open.values()],
-    async ready() {
-      await driver.ready().catch((error: unknown) => {
-        throw unavailable(error);
-      });
-    },
-    close() {
-      closed.abort();
-      clearTimeout(sweeper);
-      for (const collection of open.values()) collection.close();
-      driver.close();
-    },
-  };
+  return new OpenCache(resolveCacheOptions(options));
+}
+
+class OpenCache implements Cache {
+  readonly name: string;
+  readonly #onEvent: OnEvent;
+  readonly #driver: Driver;
+  readonly #replicas: Replicas | undefined;
+  readonly #copies: Copies;
+  /** What write-behind collections share; only Redis can have any. */
+  readonly #queues: Shared | undefined;
+  readonly #open = new Map<string, OpenedCollection & { close(): void }>();
+  readonly #sweep: Sweep;
+
+  constructor(options: ResolvedCacheOptions) {
+    this.name = options.name;
+    this.#onEvent = options.onEvent;
+    this.#driver = openDriver(options);
+    this.#replicas = openReplicas(options);
+    this.#copies = new Copies({ maxEntries: options.maxCopies, maxBytes: options.maxCopyBytes });
+    this.#queues = this.#driver instanceof RedisDriver ? openQueues(this.#driver, options) : undefined;
+    this.#sweep = new Sweep(this.#driver, options.onEvent);
+  }
+
+  collection<T>(type: string, options: WriteBehindOptions<T>): WriteBehindCollection<T>;
+  collection<T, Id>(type: string, options: CollectionOptions<T, Id>): Collection<T, Id>;
+  collection(type: string, options: WriteBehindOptions<unknown> | CollectionOptions<unknown, unknown>): unknown {
+    if (this.#open.has(type)) throw new TypeError(`Lockstep cache: the collection "${type}" is open already.`);
+    const opened =
+      options.writePolicy === "write-behind" ? this.#openWriteBehind(type, options) : this.#openEntries(type, options);
+    this.#open.set(type, opened);
+    return opened;
+  }
+
+  collections() {
+    return [...this.#open.values()];
+  }
+
+  async ready(): Promise<void> {
+    await this.#driver.ready().catch((error: unknown) => {
+      throw unavailable(error);
+    });
+  }
+
+  close(): void {
+    this.#sweep.close();
+    for (const collection of this.collections()) collection.close();
+    this.#driver.close();
+  }
+
+  #openEntries<T, Id>(type: string, options: CollectionOptions<T, Id>) {
+    const shared = {
+      driver: this.#driver,
+      copies: this.#copies,
+      replicas: this.#replicas,
+      onEvent: this.#onEvent,
+    };
+    return new OpenCollection(shared, { cache: this.name, type }, resolveCollectionOptions(type, options));
+  }
+
+  #openWriteBehind<T>(type: string, options: WriteBehindOptions<T>) {
+    if (!this.#queues) throw new TypeError('Lockstep cache: writePolicy "write-behind" needs a Redis.');
+    const resolved = resolveWriteBehindOptions(type, options);
+    return new OpenWriteBehindCollection(this.#queues, { cache: this.name, type }, resolved);
+  }
 }
 
 function openDriver(options: ResolvedCacheOptions): Driver {
@@ -111,4 +150,10 @@ function openDriver(options: ResolvedCacheOptions): Driver {
 function openReplicas({ tier, replicas, ...options }: ResolvedCacheOptions): Replicas | undefined {
   if (replicas === undefined || tier instanceof MemcachedServers || tier instanceof MemoryItems) return undefined;
   return new Replicas({ client: tier, replicas }, options);
+}
+
+/** Through the driver's own circuit breaker: it is one Redis. */
+function openQueues({ client, commands }: RedisDriver, { deadlineMs, onEvent }: ResolvedCacheOptions): Shared {
+  const trust = new Trust(client, commands, onEvent);
+  return { client, commands, deadlineMs, trust, tokens: new Tokens(), onEvent };
 }

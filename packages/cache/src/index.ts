@@ -1,4 +1,4 @@
-export { createCache, type Cache } from "./cache.ts";
+export { createCache, type Cache, type OpenedCollection } from "./cache.ts";
 export type { Collection } from "./collection.ts";
 export { tripChannel, type CollectionCounts, type Latency, type Tier, type Trip, type TripTier } from "./counts.ts";
 export { createMemory, type Memory } from "./drivers/memory-items.ts";
@@ -22,9 +22,15 @@ export type {
   LoadMany,
   Memcached,
   ObserveOptions,
+  Row,
+  Save,
   SharedTier,
+  WriteBehindOptions,
   WriteContext,
   WritePolicy,
 } from "./options.ts";
 export type { AnsweredBy, Estimate, PayoffReport, PayoffVerdict } from "./payoff.ts";
 export type { Lookup } from "./reader.ts";
+export type { Backlog, DeadLetter } from "./write-behind/backlog.ts";
+export type { WriteBehindCollection } from "./write-behind/collection.ts";
+export type { WriteBehindCounts, WriteBehindTime } from "./write-behind/counts.ts";

@@ -82,9 +82,10 @@ const payoffNumbers: readonly { name: string; help: string; of: (report: PayoffR
 function registerPayoff(registry: Registry, caches: readonly Cache[]): void {
   const reports = () =>
     caches.flatMap((cache) =>
-      cache
-        .collections()
-        .map((each) => ({ labels: { cache: cache.name, collection: each.type }, report: each.report() })),
+      cache.collections().flatMap((each) => {
+        const report = each.report?.();
+        return report === undefined ? [] : [{ labels: { cache: cache.name, collection: each.type }, report }];
+      }),
     );
   for (const { name, help, of } of payoffNumbers) {
     new Gauge({

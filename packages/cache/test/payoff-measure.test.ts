@@ -123,7 +123,7 @@ describe("what a collection measures of its reads", () => {
     await until(async () => {
       expect((await reader.things.lookup("a")).from).toBe("shared");
     });
-    const report = reader.cache.collections()[0]?.report();
+    const report = reader.cache.collections()[0]?.report?.();
     expect(report).toMatchObject({ verdict: "needs more reads", hitRate: 1, loads: 0, loadMs: null });
     expect(report?.words).toContain("other servers had loaded");
   });

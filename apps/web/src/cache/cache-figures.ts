@@ -20,16 +20,12 @@ export interface CollectionFigures {
 }
 
 export function cacheFigures(cache: Cache, { serverName, profileWrites }: Config): CacheFigures {
-  const collections = cache.collections().map((collection): CollectionFigures => {
+  const collections = cache.collections().flatMap((collection): CollectionFigures[] => {
+    const report = collection.report?.();
+    if (report === undefined) return [];
     const { shared, source } = collection.latency();
-    const report = collection.report();
-    return {
-      type: collection.type,
-      hitRate: report.hitRate,
-      counts: collection.counts(),
-      latency: { redis: shared, database: source },
-      report,
-    };
+    const latency = { redis: shared, database: source };
+    return [{ type: collection.type, hitRate: report.hitRate, counts: collection.counts(), latency, report }];
   });
   return { server: serverName, profileWrites, collections };
 }

@@ -35,9 +35,9 @@ const scanBatch = 500;
 
 /** The entries in Redis: every command that this package sends, each within its deadline and through one circuit breaker. */
 export class RedisDriver implements Driver {
-  readonly #client: RedisClient;
+  readonly client: RedisClient;
   readonly #name: string;
-  readonly #commands: CircuitBreaker;
+  readonly commands: CircuitBreaker;
   readonly #epochs: Epochs;
   readonly #hits: Hits;
   readonly #onEvent: OnEvent;
@@ -49,22 +49,17 @@ export class RedisDriver implements Driver {
   #told: CacheError | undefined;
 
   constructor(client: RedisClient, { name, deadlineMs, onEvent }: DriverOptions) {
-    this.#client = client;
+    this.client = client;
     this.#name = name;
     this.#onEvent = onEvent;
     this.#epochs = new Epochs(client);
-    this.#commands = new CircuitBreaker(new Commands(client, { deadlineMs }), {
+    this.commands = new CircuitBreaker(new Commands(client, { deadlineMs }), {
       ...breaker,
       onChange: (state) => {
         tell(onEvent, { type: "breaker", state });
       },
     });
-    this.#hits = new Hits(client, this.#commands);
-  }
-
-  /** What other parts of the cache send theirs through: there is one breaker. */
-  get commands(): CircuitBreaker {
-    return this.#commands;
+    this.#hits = new Hits(client, this.commands);
   }
 
   async ready(): Promise<void> {
@@ -92,7 +87,7 @@ export class RedisDriver implements Driver {
     };
     const options = { token: this.#newToken(), epochAge: this.#epochAge(rules.pendingMs), onLate };
     const told = this.#hits.expect();
-    const { epoch, replies } = await this.#trusted(readEntries(this.#commands, keys, rules, options));
+    const { epoch, replies } = await this.#trusted(readEntries(this.commands, keys, rules, options));
     told(epoch);
     return replies;
   }
@@ -109,7 +104,7 @@ export class RedisDriver implements Driver {
 
   async store(fills: readonly Fill[], rules: EntryRules) {
     const groups = this.#groups(fills, ({ key }) => key).map(async (group) => {
-      const outcomes = await storeEntries(this.#commands, group, rules);
+      const outcomes = await storeEntries(this.commands, group, rules);
       return group.map((fill, index) => ({ fill, outcome: outcomes[index] ?? ("refused" satisfies FillOutcome) }));
     });
     return (await Promise.all(groups)).flat();
@@ -118,7 +113,7 @@ export class RedisDriver implements Driver {
   async begin(keys: EntryKeys, { pendingMs }: EntryRules): Promise<PendingWrite | "crowded"> {
     const token = this.#newToken();
     const options = { token, pendingMs, epochAge: this.#epochAge(pendingMs), maxPending };
-    const { epoch, outcome } = await this.#trusted(beginWrite(this.#commands, keys, options));
+    const { epoch, outcome } = await this.#trusted(beginWrite(this.commands, keys, options));
     return outcome === "crowded" ? "crowded" : { keys, token, epoch };
   }
 
@@ -128,12 +123,12 @@ export class RedisDriver implements Driver {
     { extraMs }: EntryRules,
   ) {
     const kept = value && { text: value.text, lifeMs: value.lifeMs + extraMs };
-    return endWrite(this.#commands, keys, { token, epoch, kept });
+    return endWrite(this.commands, keys, { token, epoch, kept });
   }
 
   async drop(keys: readonly EntryKeys[]): Promise<void> {
     const groups = this.#groups(keys, ({ entry }) => entry);
-    await Promise.all(groups.map((group) => dropEntries(this.#commands, group)));
+    await Promise.all(groups.map((group) => dropEntries(this.commands, group)));
   }
 
   /** Those that are being loaded or written included. */
@@ -151,7 +146,7 @@ export class RedisDriver implements Driver {
   async sweep(pause: () => Promise<void>): Promise<void> {
     for await (const marks of this.#scan("a sweep of marks", markPattern(this.#name))) {
       const groups = this.#groups(marks, (mark) => mark);
-      await Promise.all(groups.map((group) => sweepMarks(this.#commands, group)));
+      await Promise.all(groups.map((group) => sweepMarks(this.commands, group)));
       await pause();
     }
   }
@@ -161,7 +156,7 @@ export class RedisDriver implements Driver {
   }
 
   #scan(what: string, pattern: string) {
-    return scanKeys(this.#commands, this.#client, { what, pattern, batchSize: scanBatch });
+    return scanKeys(this.commands, this.client, { what, pattern, batchSize: scanBatch });
   }
 
   /** C8: what a server says is only believed once it is known to keep marks. */
@@ -177,7 +172,7 @@ export class RedisDriver implements Driver {
   /** One look at a time: at start, many ask at once. */
   #look(): Promise<CacheError | undefined> {
     this.#looking ??= this.#epochs
-      .look((command) => this.#commands.send("a look at Redis", command))
+      .look((command) => this.commands.send("a look at Redis", command))
       .then((danger) => {
         if (danger !== undefined && danger !== this.#told) tell(this.#onEvent, { type: "unsafe-redis", error: danger });
         this.#told = danger;
@@ -200,6 +195,6 @@ export class RedisDriver implements Driver {
   }
 
   #groups<T>(items: readonly T[], keyOf: (item: T) => string): T[][] {
-    return groupBySlot(this.#client, items, keyOf, maxBatch);
+    return groupBySlot(this.client, items, keyOf, maxBatch);
   }
 }

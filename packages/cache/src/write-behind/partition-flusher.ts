@@ -1,0 +1,177 @@
+import { withDeadline } from "@lockstep/redis-kit";
+import { decode, isMissing } from "../codec.ts";
+import { CacheError } from "../errors.ts";
+import { lifeOf } from "../freshness.ts";
+import { idOfRow } from "../keys.ts";
+import { type ResolvedWriteBehindOptions, clockDrift } from "../options.ts";
+import {
+  type Holder,
+  type TakenRow,
+  claimRows,
+  failRow,
+  releaseLease,
+  settleRows,
+  takeRows,
+} from "../queue-scripts.ts";
+import type { FlusherParts } from "./flusher.ts";
+
+/** How long to wait after a batch that could not be saved, at first and at most. */
+const firstPauseMs = 100;
+const maxPauseMs = 5_000;
+
+/** A batch is no larger than this, unless one row is. */
+const maxBatchBytes = 4_194_304;
+
+/** How often rows are looked for: a fraction of the time that they wait, within these bounds. */
+const pollsPerWait = 4;
+const minPollMs = 10;
+const maxPollMs = 250;
+
+/**
+ * Saves the rows of one partition while it holds its lease: one batch after the other, so that no old value is saved after a newer
+ * one. Where a batch fails it is halved, down to the row that is to blame.
+ */
+export class PartitionFlusher<T> {
+  readonly #parts: FlusherParts<T>;
+  readonly #options: ResolvedWriteBehindOptions<T>;
+  readonly #holder: Holder;
+  readonly #pollMs: number;
+  #batchSize: number;
+  /** How many batches of one row have failed in a row. */
+  #failures = 0;
+  #pausedUntil = 0;
+  #dueBy = 0;
+  #isHeld = false;
+  #isSaving = false;
+
+  constructor(parts: FlusherParts<T>, holder: Holder) {
+    this.#parts = parts;
+    this.#options = parts.options;
+    this.#holder = holder;
+    this.#batchSize = parts.options.maxBatch;
+    this.#pollMs = Math.min(maxPollMs, Math.max(minPollMs, parts.options.flushAfterMs / pollsPerWait));
+  }
+
+  /** From now on what is due by then is due: on Redis' clock, in ms. */
+  hurry(dueBy: number): void {
+    this.#dueBy = dueBy;
+  }
+
+  /** Saves what is due, one batch. @returns how long to wait before the next step, in ms @throws CommandError */
+  async step(): Promise<number> {
+    const { commands, trust } = this.#parts.shared;
+    const pausedMs = this.#pausedUntil - performance.now();
+    const epochAge = trust.epochAge(this.#holder.leaseMs);
+    const count = pausedMs > 0 ? 0 : this.#batchSize;
+    const claim = await claimRows(commands, this.#holder, { count, dueBy: this.#dueBy, epochAge });
+    await trust.meet(claim.epoch);
+    this.#isHeld = claim.outcome === "held";
+    if (claim.outcome !== "held") return claim.outcome === "idle" ? this.#pollMs : this.#lookAgainMs;
+    if (pausedMs > 0) return Math.min(pausedMs, this.#lookAgainMs);
+    if (claim.rows.length === 0) return Math.min(Math.max(1, claim.nextDue - claim.time), this.#pollMs);
+    await this.#parts.inTurn(() => this.#flush(claim.rows));
+    return 0;
+  }
+
+  /** Lets another server take over at once, unless a save is under way: that one's lease must outlive it. */
+  async release(): Promise<void> {
+    if (this.#isHeld && !this.#isSaving) await releaseLease(this.#parts.shared.commands, this.#holder);
+  }
+
+  /** A lease is renewed, or looked for, several times in its life. */
+  get #lookAgainMs(): number {
+    return this.#holder.leaseMs / 4;
+  }
+
+  async #flush(names: readonly string[]): Promise<void> {
+    const sentAt = performance.now();
+    const taken = await takeRows(this.#parts.shared.commands, this.#holder, { rows: names, maxBytes: maxBatchBytes });
+    if (taken === "lost" || taken.rows.length === 0 || this.#parts.signal.aborted) return;
+    const now = performance.now();
+    const { saveTimeoutMs } = this.#options;
+    const deadline = Math.min(now + saveTimeoutMs, sentAt + this.#holder.leaseMs * (1 - clockDrift));
+    // The event loop has stood still: what is left of the lease is no time to save in.
+    if (deadline < now + saveTimeoutMs / 2) return;
+    this.#isSaving = true;
+    try {
+      await this.#saveWithin(taken.rows, deadline);
+    } catch (error) {
+      await this.#putBack(taken.rows, error);
+      return;
+    } finally {
+      this.#isSaving = false;
+    }
+    this.#noteSaved(taken.rows.length);
+    await this.#settle(taken);
+  }
+
+  /** The save's own outcome, or an error at the deadline, which the source is to enforce too. */
+  async #saveWithin(rows: readonly TakenRow[], deadline: number): Promise<void> {
+    const { signal: closed, counts } = this.#parts;
+    const late = new AbortController();
+    const lateError = () => {
+      const error = new CacheError("OUTCOME_UNKNOWN", "A batch was not saved within its deadline: it may still be.");
+      late.abort(error);
+      return error;
+    };
+    const batch = rows.map(({ row, version, text }) => ({
+      id: idOfRow(row),
+      value: decode<T>(text),
+      version: Number(version),
+    }));
+    const startedAt = performance.now();
+    const context = { deadline, signal: AbortSignal.any([late.signal, closed]) };
+    const work = (async () => this.#options.save(batch, context))();
+    const deadlineMs = Math.max(0, deadline - startedAt);
+    await withDeadline(work, { deadlineMs, lateError, onLate: () => undefined });
+    counts.time("save", performance.now() - startedAt);
+  }
+
+  #noteSaved(count: number): void {
+    this.#parts.counts.add("saves");
+    this.#parts.counts.add("savedRows", count);
+    this.#parts.sourceSaved();
+    this.#failures = 0;
+    this.#batchSize = Math.min(this.#options.maxBatch, this.#batchSize * 2);
+  }
+
+  async #settle({ rows, takenAt }: { rows: readonly TakenRow[]; takenAt: number }): Promise<void> {
+    const { flushAfterMs, reads } = this.#options;
+    const living = rows.map((row) => {
+      const ttlMs = isMissing(row.text) ? reads.missingMs : reads.ttlMs;
+      return { ...row, lifeMs: lifeOf(ttlMs, reads.jitter, Math.random()) };
+    });
+    const { commands } = this.#parts.shared;
+    const waited = await settleRows(commands, this.#holder, { rows: living, takenAt, flushAfterMs });
+    // Whoever holds the lease saves them again.
+    if (waited === "lost") return;
+    for (const waitedMs of waited) if (waitedMs >= 0) this.#parts.counts.time("lag", waitedMs);
+  }
+
+  async #putBack(rows: readonly TakenRow[], error: unknown): Promise<void> {
+    const { counts, tell, shared } = this.#parts;
+    if (this.#parts.signal.aborted) return;
+    counts.add("failedSaves");
+    tell({ type: "flush-failed", error });
+    const [first] = rows;
+    if (first === undefined || rows.length > 1) {
+      this.#batchSize = Math.ceil(rows.length / 2);
+      this.#pause(0);
+      return;
+    }
+    this.#pause(this.#failures);
+    this.#failures += 1;
+    const { maxAttempts } = this.#options;
+    const limits = { savedAgoMs: this.#parts.savedAgoMs(), maxAttempts, firstPauseMs, maxPauseMs };
+    const outcome = await failRow(shared.commands, this.#holder, first, limits);
+    if (outcome !== "dead") return;
+    counts.add("deadLetters");
+    tell({ type: "dead-letter", error });
+  }
+
+  /** With jitter: of several servers, and partitions, not all come back to the source in one moment. */
+  #pause(doublings: number): void {
+    const longestMs = Math.min(maxPauseMs, firstPauseMs * 2 ** doublings);
+    this.#pausedUntil = performance.now() + longestMs * (0.5 + Math.random() / 2);
+  }
+}

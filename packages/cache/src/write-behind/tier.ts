@@ -1,0 +1,61 @@
+import { groupBySlot } from "@lockstep/redis-kit";
+import type { Driver, EntryRules, Fill, FillOutcome, ReadReply } from "../drivers/driver.ts";
+import type { EntryKeys } from "../keys.ts";
+import { readRows, storeRows } from "../queue-scripts.ts";
+import type { Shared } from "./shared.ts";
+
+/** How many entries one script handles: a script holds up everybody else's commands. */
+const maxBatch = 128;
+
+/** The entries of write-behind collections, as a reader sees them. */
+export class QueueTier implements Pick<Driver, "read" | "store"> {
+  readonly #shared: Shared;
+
+  constructor(shared: Shared) {
+    this.#shared = shared;
+  }
+
+  read<T extends { readonly keys: EntryKeys }>(items: readonly T[], { tokenLifeMs }: EntryRules) {
+    const { commands, tokens } = this.#shared;
+    return this.#groups(items, ({ keys }) => keys.entry).map((group) => {
+      const keys = group.map((item) => item.keys);
+      const onLate = (replies: readonly ReadReply[]) => {
+        this.#giveBack(keys, replies);
+      };
+      const read = readRows(commands, keys, { token: tokens.next(), tokenLifeMs, onLate });
+      return { items: group, replies: this.#trusted(read) };
+    });
+  }
+
+  async store(fills: readonly Fill[]) {
+    const groups = this.#groups(fills, ({ key }) => key).map(async (group) => {
+      const outcomes = await storeRows(this.#shared.commands, group);
+      return group.map((fill, index) => ({ fill, outcome: outcomes[index] ?? ("refused" satisfies FillOutcome) }));
+    });
+    return (await Promise.all(groups)).flat();
+  }
+
+  async #trusted(read: Promise<{ epoch: string; replies: ReadReply[] }>): Promise<readonly ReadReply[]> {
+    const { epoch, replies } = await read;
+    await this.#shared.trust.check(epoch);
+    return replies;
+  }
+
+  /** F3: tokens that came too late for their reader. Until they lapsed others would wait for a load that nobody does. */
+  #giveBack(keys: readonly EntryKeys[], replies: readonly ReadReply[]): void {
+    const fills = keys.flatMap(({ entry }, index) => {
+      const reply = replies[index];
+      return reply?.outcome === "fill" ? [{ key: entry, token: reply.token, result: "unused" as const }] : [];
+    });
+    // Redis does not answer this either: then they lapse.
+    this.store(fills).catch(() => undefined);
+  }
+
+  #groups<T>(items: readonly T[], keyOf: (item: T) => string): T[][] {
+    return groupBySlot(this.#shared.client, items, keyOf).flatMap((group) =>
+      Array.from({ length: Math.ceil(group.length / maxBatch) }, (_, index) =>
+        group.slice(index * maxBatch, (index + 1) * maxBatch),
+      ),
+    );
+  }
+}

@@ -1,0 +1,63 @@
+import type { CircuitBreaker, RedisClient } from "@lockstep/redis-kit";
+import { Epochs, dangerToQueue } from "../drivers/epochs.ts";
+import { CacheError } from "../errors.ts";
+import { type OnEvent, tell } from "../events.ts";
+import { clockDrift } from "../options.ts";
+import type { EpochAge } from "../scripts.ts";
+
+/** How long a Redis that was found unsafe is left alone before it is looked at again. */
+const lookAgainMs = 5_000;
+
+/** Whether this Redis may be trusted with what is nowhere else. It is looked at once an epoch (C9). */
+export class Trust {
+  readonly #commands: CircuitBreaker;
+  readonly #onEvent: OnEvent;
+  readonly #epochs: Epochs;
+  #looking: Promise<void> | undefined;
+  #lookAgainAt = 0;
+  #told: CacheError | undefined;
+
+  constructor(client: RedisClient, commands: CircuitBreaker, onEvent: OnEvent) {
+    this.#commands = commands;
+    this.#onEvent = onEvent;
+    this.#epochs = new Epochs(client, dangerToQueue);
+  }
+
+  /** The epochs that writes may be stored in. */
+  get safeEpochs(): string {
+    return this.#epochs.safe();
+  }
+
+  /** @throws {@link CacheError} `UNSAFE_REDIS`, `UNAVAILABLE` @throws CommandError */
+  async check(epoch: string): Promise<void> {
+    const known = this.#epochs.verdict(epoch);
+    if (known === "safe") return;
+    if (known === undefined || performance.now() > this.#lookAgainAt) await this.#look();
+    const verdict = this.#epochs.verdict(epoch) ?? new CacheError("UNAVAILABLE", "Redis failed over just now.");
+    if (verdict !== "safe") throw verdict;
+  }
+
+  /** Takes note of an epoch, so that it is known for long enough one day. @throws CommandError */
+  async meet(epoch: string): Promise<void> {
+    if (this.#epochs.verdict(epoch) === undefined) await this.#look();
+  }
+
+  epochAge(ageMs: number): EpochAge {
+    return { ageMs: Math.ceil(ageMs * (1 + clockDrift)), witnessed: this.#epochs.witnessed(ageMs) };
+  }
+
+  /** One look at a time: at start, many ask at once. */
+  #look(): Promise<void> {
+    this.#looking ??= this.#epochs
+      .look((command) => this.#commands.send("a look at Redis", command))
+      .then((danger) => {
+        if (danger !== undefined && danger !== this.#told) tell(this.#onEvent, { type: "unsafe-redis", error: danger });
+        this.#told = danger;
+      })
+      .finally(() => {
+        this.#looking = undefined;
+        this.#lookAgainAt = performance.now() + lookAgainMs;
+      });
+    return this.#looking;
+  }
+}
