@@ -1,0 +1,214 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { Barrier } from "../../../test/harness/cache/barrier.ts";
+import { Ledger } from "./harness/ledger.ts";
+import { until } from "./harness/until.ts";
+import { type QueueServer, openQueueServer, openQueueServers, startQueueRedis } from "./harness/write-behind.ts";
+
+const hour = 3_600_000;
+
+function idsOf(count: number): string[] {
+  return Array.from({ length: count }, (_, index) => `id-${index}`);
+}
+
+/** Ids of one partition: their batches are one another's. */
+function idsOfOnePartition({ keys }: QueueServer<never>, count: number): string[] {
+  const [partition] = keys.partitions;
+  return idsOf(count * 60)
+    .filter((id) => keys.of(id).partition === partition)
+    .slice(0, count);
+}
+
+async function untilSaved({ rows }: Pick<QueueServer<unknown>, "rows">): Promise<void> {
+  await until(async () => expect((await rows.backlog()).rows).toBe(0));
+}
+
+function typesOf({ events }: Pick<QueueServer<unknown>, "events">): Set<string> {
+  return new Set(events.map(({ type }) => type));
+}
+
+describe("a source that is down for a while", () => {
+  it.each(["throws", "hangs"] as const)(
+    "loses nothing, and makes no dead letters: it %s, and everything arrives afterwards",
+    async (state) => {
+      const { client } = await startQueueRedis();
+      const ledger = new Ledger();
+      const server = openQueueServer(ledger, { client, saveTimeoutMs: 100, maxAttempts: 1 });
+      const ids = idsOf(30);
+      await server.rows.set("before", 0);
+      await untilSaved(server);
+      ledger.turn(state);
+      await Promise.all(ids.map((id) => server.rows.set(id, `value of ${id}`)));
+      // Longer than it takes until rows are tried alone.
+      await until(() => expect(ledger.batches.filter(({ length }) => length === 1).length).toBeGreaterThan(20));
+      const { rows, oldestMs, deadLetters } = await server.rows.backlog();
+      expect({ rows, deadLetters }).toEqual({ rows: 30, deadLetters: 0 });
+      expect(oldestMs).toBeGreaterThan(100);
+      expect(await server.rows.getMany(ids)).toEqual(ids.map((id) => `value of ${id}`));
+      ledger.turn("up");
+      await untilSaved(server);
+      expect(ids.map((id) => ledger.valueOf(id))).toEqual(ids.map((id) => `value of ${id}`));
+      expect(typesOf(server)).toEqual(new Set(["flush-failed"]));
+      expect(server.rows.counts()).toMatchObject({ deadLetters: 0 });
+      expect(server.rows.latency().lag.count).toBe(31);
+    },
+    40_000,
+  );
+});
+
+describe("a row that the source refuses", () => {
+  it("does not keep others from being saved, and becomes a dead letter, which is kept, read and can be tried again", async () => {
+    const { client } = await startQueueRedis();
+    const ledger = new Ledger();
+    const server = openQueueServer<unknown>(ledger, { client, maxAttempts: 2, ttlMs: 50 });
+    const ids = idsOfOnePartition(server as QueueServer<never>, 12);
+    const poison = ids[5] ?? "";
+    ledger.poison.add(poison);
+    await Promise.all(ids.map((id) => server.rows.set(id, `value of ${id}`)));
+    // Attempts only count while the source saves others.
+    await until(async () => {
+      await server.rows.set("other", performance.now());
+      expect((await server.rows.backlog()).deadLetters).toBe(1);
+    });
+    for (const id of ids) expect(ledger.rows.has(id)).toBe(id !== poison);
+    const [letter, ...more] = await server.rows.deadLetters();
+    expect(more).toEqual([]);
+    expect(letter).toMatchObject({ id: poison, attempts: 2 });
+    expect(letter?.version).toBeGreaterThan(10 ** 15);
+    expect(await client.pttl(server.keys.of(poison).entry)).toBe(-1);
+    expect(await server.rows.get(poison)).toBe(`value of ${poison}`);
+    expect(server.events.filter(({ type }) => type === "dead-letter")).toMatchObject([{ collection: "row" }]);
+    expect(server.rows.counts()).toMatchObject({ deadLetters: 1 });
+
+    ledger.poison.clear();
+    expect(await server.rows.retryDeadLetters()).toBe(1);
+    await until(() => expect(ledger.valueOf(poison)).toBe(`value of ${poison}`));
+    await untilSaved(server);
+    expect(await server.rows.deadLetters()).toEqual([]);
+  }, 30_000);
+
+  it("is queued again by a later write", async () => {
+    const { client } = await startQueueRedis();
+    const ledger = new Ledger();
+    const server = openQueueServer<unknown>(ledger, { client, maxAttempts: 1 });
+    ledger.poison.add("bad");
+    await server.rows.set("bad", "refused");
+    await until(async () => {
+      await server.rows.set("other", performance.now());
+      expect((await server.rows.deadLetters()).map(({ id }) => id)).toEqual(["bad"]);
+    });
+    ledger.poison.clear();
+    await server.rows.set("bad", "better");
+    expect(await server.rows.deadLetters()).toEqual([]);
+    await until(() => expect(ledger.valueOf("bad")).toBe("better"));
+  }, 30_000);
+
+  it("waits for ever while it is all there is, since nobody can tell it from a source that is down", async () => {
+    const { client } = await startQueueRedis();
+    const ledger = new Ledger();
+    const server = openQueueServer<unknown>(ledger, { client, maxAttempts: 1 });
+    ledger.poison.add("bad");
+    await server.rows.set("bad", 1);
+    await until(() => expect(ledger.batches.length).toBeGreaterThan(4));
+    expect(await server.rows.backlog()).toMatchObject({ rows: 1, deadLetters: 0 });
+  });
+});
+
+describe("a backlog", () => {
+  it("is bounded: further ids are refused, those that wait already are not, nor are others once there is room", async () => {
+    const { client } = await startQueueRedis();
+    const ledger = new Ledger();
+    const server = openQueueServer<unknown>(ledger, { client, flushAfterMs: hour, maxBacklog: 48 });
+    const [one, two, three, four] = idsOfOnePartition(server as QueueServer<never>, 4) as [
+      string,
+      string,
+      string,
+      string,
+    ];
+    for (const id of [one, two, three]) await server.rows.set(id, 1);
+    await expect(server.rows.set(four, 1)).rejects.toMatchObject({ code: "OVERLOADED", status: 503 });
+    expect(await client.exists(server.keys.of(four).entry)).toBe(0);
+    await server.rows.set(one, 2);
+    expect(await server.rows.backlog()).toMatchObject({ rows: 3 });
+    expect(server.rows.counts()).toMatchObject({ accepted: 4, coalescedWrites: 1, refusedWrites: 1 });
+    await server.rows.drain({ timeoutMs: 5_000 });
+    await server.rows.set(four, 1);
+  });
+});
+
+describe("a drain", () => {
+  it("saves what was accepted before it, however long that was to wait", async () => {
+    const { client } = await startQueueRedis();
+    const ledger = new Ledger();
+    const { rows } = openQueueServer(ledger, { client, flushAfterMs: hour, maxBatch: 3 });
+    await Promise.all(idsOf(100).map((id) => rows.set(id, id)));
+    expect(await rows.drain({ timeoutMs: 10_000 })).toBe(0);
+    expect(ledger.rows.size).toBe(100);
+    await rows.set("later", 1);
+    expect(await rows.backlog()).toMatchObject({ rows: 1 });
+    expect(ledger.rows.has("later")).toBe(false);
+  });
+
+  it("tells how many rows are left when its time is over", async () => {
+    const { client } = await startQueueRedis();
+    const ledger = new Ledger();
+    const { rows } = openQueueServer(ledger, { client });
+    ledger.turn("throws");
+    await Promise.all(idsOf(7).map((id) => rows.set(id, id)));
+    expect(await rows.drain({ timeoutMs: 200 })).toBe(7);
+  });
+});
+
+describe("the lease of a partition", () => {
+  it("is somebody's who saves its rows: one server at a time, and in bounded time another where that one is gone", async () => {
+    const { port } = await startQueueRedis();
+    const ledger = new Ledger();
+    const [one, other] = openQueueServers(2, ledger, { port }) as [QueueServer<unknown>, QueueServer<unknown>];
+    const held = new Barrier();
+    ledger.hold({ before: held });
+    await one.rows.set("a", "first");
+    await held.arrivals(1);
+    expect(one.rows.counts().saves + other.rows.counts().saves).toBe(0);
+    // Its save is under way, so its lease is not given back.
+    for (const { cache } of [one, other]) cache.close();
+    ledger.hold({});
+    const third = openQueueServers(1, ledger, { port, name: one.cache.name })[0] as QueueServer<unknown>;
+    await until(() => expect(ledger.valueOf("a")).toBe("first"));
+    held.release();
+    await untilSaved(third);
+    expect(ledger.backwards).toEqual([]);
+  });
+
+  it("outlives a save that hangs; what its source does late, by its deadline, comes before a newer value", async () => {
+    const { port } = await startQueueRedis();
+    const ledger = new Ledger();
+    const [one, other] = openQueueServers(2, ledger, { port }) as [QueueServer<unknown>, QueueServer<unknown>];
+    const committed = new Barrier();
+    ledger.hold({ after: committed });
+    await one.rows.set("a", "first");
+    await committed.arrivals(1);
+    await other.rows.set("a", "second");
+    ledger.hold({});
+    await until(() => expect(ledger.valueOf("a")).toBe("second"));
+    committed.release();
+    await untilSaved(one);
+    expect(ledger.backwards).toEqual([]);
+    expect(await one.rows.get("a")).toBe("second");
+  });
+
+  it("is given back by a server that is closed, so that another need not wait", async () => {
+    const { client } = await startQueueRedis();
+    const ledger = new Ledger();
+    const { cache, rows, keys } = openQueueServer<unknown>(ledger, { client, flushAfterMs: hour });
+    await rows.set("a", 1);
+    const { lease } = keys.of("a").partition;
+    await until(async () => expect(await client.exists(lease)).toBe(1));
+    // Known to Redis already, so that it is one command.
+    await client.script("LOAD", readFileSync(new URL("../lua/queue-release.lua", import.meta.url), "utf8"));
+    cache.close();
+    await new Promise(setImmediate);
+    // On the same connection, so it is asked behind the release, long before the lease would lapse.
+    expect(await client.exists(lease)).toBe(0);
+    expect(ledger.batches).toEqual([]);
+  });
+});
