@@ -1,6 +1,6 @@
 -- A row could not be saved, alone: it waits, so that others are saved before it. That it is its own fault, and not that of a source
--- that is down, is only counted where the source has saved another since it failed before; after so many times it
--- becomes a dead letter, unless it has a newer value, which nobody has tried yet.
+-- that is down, is only counted where the source has saved another after it failed before, and before it was tried now; after so
+-- many times it becomes a dead letter, unless it has a newer value, which nobody has tried yet.
 --
 -- KEYS[1], ARGV[1], ARGV[2]: see queue-lease.lua
 -- KEYS[2]  the queue
@@ -10,7 +10,7 @@
 -- KEYS[6]  its entry
 -- ARGV[3]  its name in the queue
 -- ARGV[4]  the version that was to be saved
--- ARGV[5]  how long ago the source has last saved a row, in ms; -1: it has not
+-- ARGV[5]  how long ago the source had saved another, in ms, when this row was tried; -1: it had not
 -- ARGV[6]  how often a row may fail
 -- ARGV[7]  how long it waits at first, in ms
 -- ARGV[8]  and at most

@@ -200,7 +200,7 @@ export async function settleRows(
   return (await commands.send("the settling of rows", run)) as number[] | "lost";
 }
 
-/** A row could not be saved, alone: `queue-fail.lua`. `savedAgoMs`: -1 if the source has saved none yet. */
+/** A row could not be saved, alone: `queue-fail.lua`. `savedAgoMs`: how long ago the source had saved another when it was tried; -1: it had not. */
 export async function failRow(
   commands: CircuitBreaker,
   { partition, token, leaseMs }: Holder,

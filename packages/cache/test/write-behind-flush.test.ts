@@ -60,7 +60,7 @@ describe("a row that the source refuses", () => {
   it("does not keep others from being saved, and becomes a dead letter, which is kept, read and can be tried again", async () => {
     const { client } = await startQueueRedis();
     const ledger = new Ledger();
-    const server = openQueueServer<unknown>(ledger, { client, maxAttempts: 2, ttlMs: 50 });
+    const server = openQueueServer(ledger, { client, maxAttempts: 2, ttlMs: 50 });
     const ids = idsOfOnePartition(server as QueueServer<never>, 12);
     const poison = ids[5] ?? "";
     ledger.poison.add(poison);
@@ -90,7 +90,7 @@ describe("a row that the source refuses", () => {
   it("is queued again by a later write", async () => {
     const { client } = await startQueueRedis();
     const ledger = new Ledger();
-    const server = openQueueServer<unknown>(ledger, { client, maxAttempts: 1 });
+    const server = openQueueServer(ledger, { client, maxAttempts: 1 });
     ledger.poison.add("bad");
     await server.rows.set("bad", "refused");
     await until(async () => {
@@ -106,7 +106,7 @@ describe("a row that the source refuses", () => {
   it("waits for ever while it is all there is, since nobody can tell it from a source that is down", async () => {
     const { client } = await startQueueRedis();
     const ledger = new Ledger();
-    const server = openQueueServer<unknown>(ledger, { client, maxAttempts: 1 });
+    const server = openQueueServer(ledger, { client, maxAttempts: 1 });
     ledger.poison.add("bad");
     await server.rows.set("bad", 1);
     await until(() => expect(ledger.batches.length).toBeGreaterThan(4));
@@ -118,7 +118,7 @@ describe("a backlog", () => {
   it("is bounded: further ids are refused, those that wait already are not, nor are others once there is room", async () => {
     const { client } = await startQueueRedis();
     const ledger = new Ledger();
-    const server = openQueueServer<unknown>(ledger, { client, flushAfterMs: hour, maxBacklog: 48 });
+    const server = openQueueServer(ledger, { client, flushAfterMs: hour, maxBacklog: 48 });
     const [one, two, three, four] = idsOfOnePartition(server as QueueServer<never>, 4) as [
       string,
       string,
@@ -199,7 +199,7 @@ describe("the lease of a partition", () => {
   it("is given back by a server that is closed, so that another need not wait", async () => {
     const { client } = await startQueueRedis();
     const ledger = new Ledger();
-    const { cache, rows, keys } = openQueueServer<unknown>(ledger, { client, flushAfterMs: hour });
+    const { cache, rows, keys } = openQueueServer(ledger, { client, flushAfterMs: hour });
     await rows.set("a", 1);
     const { lease } = keys.of("a").partition;
     await until(async () => expect(await client.exists(lease)).toBe(1));

@@ -1,8 +1,9 @@
 import { describe, expect, expectTypeOf, it } from "vitest";
+import { Barrier } from "../../../test/harness/cache/barrier.ts";
 import { connect } from "../../redis-kit/test/harness/redis.ts";
 import type { Collection, WriteBehindCollection, WriteBehindOptions } from "../src/index.ts";
 import { Ledger } from "./harness/ledger.ts";
-import { testClient } from "./harness/redis.ts";
+import { testClient, uniqueName } from "./harness/redis.ts";
 import { until } from "./harness/until.ts";
 import { openQueueServer, openQueueServers, startQueueRedis, untilAppending } from "./harness/write-behind.ts";
 
@@ -151,6 +152,34 @@ describe("an increment", () => {
   });
 });
 
+describe("C5: a slow load", () => {
+  it.each([60_000, 1])("is not stored over a value that was set meanwhile, and has lived for %d ms", async (ttlMs) => {
+    const { port } = await startQueueRedis();
+    const ledger = new Ledger<string>();
+    const name = uniqueName();
+    const barrier = new Barrier();
+    ledger.rows.set("a", { value: "old", version: 1 });
+    const slowLoad = async (id: string) => {
+      const value = await ledger.load(id);
+      await barrier.pass(id);
+      return value;
+    };
+    const slow = openQueueServer(ledger, { client: connect(port), name, load: slowLoad });
+    const other = openQueueServer(ledger, { client: connect(port), name, ttlMs });
+    const early = slow.rows.get("a");
+    await barrier.arrivals(1);
+    await other.rows.set("a", "new");
+    expect(await other.rows.get("a")).toBe("new");
+    await until(() => expect(ledger.valueOf("a")).toBe("new"));
+    if (ttlMs === 1) await until(async () => expect((await other.rows.lookup("a")).from).toBe("source"));
+    barrier.release();
+    expect(await early).toBe("old"); // it came before
+    await until(() => expect(slow.rows.counts()).toMatchObject({ refusedFills: 1, fills: 0 }));
+    expect(await other.rows.get("a")).toBe("new");
+    expect(await slow.rows.get("a")).toBe("new");
+  });
+});
+
 describe("a Redis that could lose what it alone has", () => {
   it.each([
     ["maxmemory-policy", "volatile-lru", "noeviction"],
@@ -210,10 +239,9 @@ describe("options", () => {
       // @ts-expect-error a text can't be incremented
       void texts.increment("a");
       void numbers.increment("a");
-      // @ts-expect-error writes go through `set`
-      texts.update("a");
     };
     expect(use).toBeTypeOf("function");
+    expectTypeOf(texts).not.toHaveProperty("update");
     expect(cache.collections().map(({ type }) => type)).toEqual(["row", "texts", "plain", "numbers"]);
   });
 });

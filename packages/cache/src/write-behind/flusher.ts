@@ -24,8 +24,8 @@ export interface FlusherParts<T> {
   readonly inTurn: (work: () => Promise<void>) => Promise<void>;
   /** The source has just saved something. */
   readonly sourceSaved: () => void;
-  /** How long ago it has, in whole ms; -1: it has not yet. */
-  readonly savedAgoMs: () => number;
+  /** When it last has, on the clock of `performance.now()`; `undefined`: it has not yet. */
+  readonly lastSavedAt: () => number | undefined;
 }
 
 /** Saves the rows of a collection, on each server; those of one partition on one server at a time. */
@@ -47,7 +47,7 @@ export class Flusher<T> {
       sourceSaved: () => {
         this.#savedAt = performance.now();
       },
-      savedAgoMs: () => (this.#savedAt === undefined ? -1 : Math.floor(performance.now() - this.#savedAt)),
+      lastSavedAt: () => this.#savedAt,
     };
     const token = parts.shared.tokens.next();
     const { leaseMs } = parts.options;

@@ -92,11 +92,13 @@ export class PartitionFlusher<T> {
     const deadline = Math.min(now + saveTimeoutMs, sentAt + this.#holder.leaseMs * (1 - clockDrift));
     // The event loop has stood still: what is left of the lease is no time to save in.
     if (deadline < now + saveTimeoutMs / 2) return;
+    // Before it begins: what the source saves while this hangs does not tell that it is the row's fault.
+    const lastSavedAt = this.#parts.lastSavedAt();
     this.#isSaving = true;
     try {
       await this.#saveWithin(taken.rows, deadline);
     } catch (error) {
-      await this.#putBack(taken.rows, error);
+      await this.#putBack(taken.rows, error, lastSavedAt);
       return;
     } finally {
       this.#isSaving = false;
@@ -148,7 +150,7 @@ export class PartitionFlusher<T> {
     for (const waitedMs of waited) if (waitedMs >= 0) this.#parts.counts.time("lag", waitedMs);
   }
 
-  async #putBack(rows: readonly TakenRow[], error: unknown): Promise<void> {
+  async #putBack(rows: readonly TakenRow[], error: unknown, lastSavedAt: number | undefined): Promise<void> {
     const { counts, tell, shared } = this.#parts;
     if (this.#parts.signal.aborted) return;
     counts.add("failedSaves");
@@ -162,7 +164,8 @@ export class PartitionFlusher<T> {
     this.#pause(this.#failures);
     this.#failures += 1;
     const { maxAttempts } = this.#options;
-    const limits = { savedAgoMs: this.#parts.savedAgoMs(), maxAttempts, firstPauseMs, maxPauseMs };
+    const savedAgoMs = lastSavedAt === undefined ? -1 : Math.floor(performance.now() - lastSavedAt);
+    const limits = { savedAgoMs, maxAttempts, firstPauseMs, maxPauseMs };
     const outcome = await failRow(shared.commands, this.#holder, first, limits);
     if (outcome !== "dead") return;
     counts.add("deadLetters");

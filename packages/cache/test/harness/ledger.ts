@@ -18,7 +18,7 @@ export class Ledger<T = unknown> {
   readonly load = async (id: string): Promise<T | undefined> => {
     this.loads.push(id);
     if (this.#state !== "up") throw new Error("The source is down.");
-    return this.rows.get(id)?.value as T | undefined;
+    return this.rows.get(id)?.value;
   };
 
   readonly save = async (batch: readonly Row<T>[], { signal }: WriteContext): Promise<void> => {
@@ -30,7 +30,7 @@ export class Ledger<T = unknown> {
     if (batch.some(({ id }) => this.poison.has(id))) throw new Error("The source refuses a row.");
     for (const { id, value, version } of batch) {
       if (version < (this.rows.get(id)?.version ?? 0)) this.backwards.push(id);
-      this.rows.set(id, { value: value as T | undefined, version });
+      this.rows.set(id, { value: value, version });
     }
     await this.#after?.pass("save");
   };
