@@ -3,13 +3,16 @@ import { CommandError } from "@lockstep/redis-kit";
 /**
  * Why an operation on a cache failed.
  *
- * - `UNAVAILABLE`: Redis could not be asked, or refused. An `update` that fails with it has not run its write.
- * - `OUTCOME_UNKNOWN`: an update's write was not done within its deadline. It may still be, or may have failed.
- * - `OVERLOADED`: too many loads are waiting for the source, or too many writes of one entry are pending.
+ * - `UNAVAILABLE`: Redis could not be asked, or refused. An `update` that fails with it has not run its write; of a `set` or
+ *   `increment` nothing is stored.
+ * - `OUTCOME_UNKNOWN`: an update's write was not done within its deadline, or Redis did not answer a `set` or `increment`. It may
+ *   still be, or may have failed.
+ * - `OVERLOADED`: too many loads are waiting for the source, too many writes of one entry are pending, or too many rows wait to be saved.
  * - `LOAD_TIMEOUT`: the loader did not answer within `loadTimeoutMs`.
  * - `INVALID_ID`: an id is empty, too long, or neither string nor number.
- * - `INVALID_VALUE`: a value is not what JSON can carry.
- * - `UNSAFE_REDIS`: this Redis may evict the marks of pending writes, or is too old. Nothing is cached there.
+ * - `INVALID_VALUE`: a value is not what JSON can carry, or not what can be incremented, or too large to be written behind.
+ * - `UNSAFE_REDIS`: this Redis may evict the marks of pending writes, is too old, or could lose what is to be saved. Nothing is
+ *   cached, or accepted, there.
  * - `UNSUPPORTED`: this Memcached can't do it: `clear()`, or anything where it was started without CAS.
  */
 export type CacheErrorCode =

@@ -30,7 +30,7 @@ describe("an option that can't be meant", () => {
     ["ttlMs must be at most", { ttlMs: 2 ** 31 }],
     ["ttlMs must be", { ttlMs: "60" as never }],
     ["missingMs must be", { missingMs: -1 }],
-    ["writePolicy must be", { writePolicy: "write-behind" as never }],
+    ["writePolicy must be", { writePolicy: "write-back" as never }],
     ["onUnavailable must be", { onUnavailable: "ignore" as never }],
     ["maxSourceConcurrency must be", { maxSourceConcurrency: 1.5 }],
     ["maxSourceQueue must be", { maxSourceQueue: 0 }],

@@ -196,6 +196,30 @@ describe("the lease of a partition", () => {
     expect(await one.rows.get("a")).toBe("second");
   });
 
+  it("is no reason to hurry: a newer value waits while what has thrown may still be done by its deadline", async () => {
+    const { client } = await startQueueRedis();
+    const ledger = new Ledger();
+    const commits = new Barrier();
+    let isFirst = true;
+    const save: typeof ledger.save = async (batch, context) => {
+      if (!isFirst) return ledger.save(batch, context);
+      isFirst = false;
+      void commits.pass("late").then(() => ledger.save(batch, { ...context, signal: new AbortController().signal }));
+      throw new Error("The connection was lost before the answer.");
+    };
+    const server = openQueueServer(ledger, { client, saveTimeoutMs: 1_500, save });
+    const [one, other] = idsOfOnePartition(server as QueueServer<never>, 2) as [string, string];
+    await server.rows.set(one, "first");
+    await until(() => expect(server.rows.counts().failedSaves).toBe(1));
+    await server.rows.set(one, "second");
+    await server.rows.set(other, "other");
+    await until(() => expect(ledger.valueOf(other)).toBe("other"));
+    commits.release();
+    await until(() => expect(ledger.valueOf(one)).toBe("first"));
+    await until(() => expect(ledger.valueOf(one)).toBe("second"));
+    expect(ledger.backwards).toEqual([]);
+  });
+
   it("is given back by a server that is closed, so that another need not wait", async () => {
     const { client } = await startQueueRedis();
     const ledger = new Ledger();

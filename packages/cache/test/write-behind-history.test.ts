@@ -28,11 +28,20 @@ class FaultyLedger extends Ledger<number> {
   readonly faultySave = async (batch: readonly Row<number>[], context: WriteContext): Promise<void> => {
     await this.#pause(10);
     if (this.#happens(0.15)) throw new Error("Refused before the commit.");
+    if (this.#happens(0.1)) {
+      void this.#commitLater(batch, context);
+      throw new Error("The connection was lost.");
+    }
     await this.save(batch, context);
     if (this.#happens(0.15)) throw new Error("The answer was lost.");
     if (this.#happens(0.1)) await new Promise((resolve) => context.signal.addEventListener("abort", resolve));
     await this.#pause(10);
   };
+
+  async #commitLater(batch: readonly Row<number>[], { deadline }: WriteContext): Promise<void> {
+    await this.#pause(60);
+    if (performance.now() < deadline) await this.save(batch, { deadline, signal: new AbortController().signal });
+  }
 
   #happens(chance: number): boolean {
     return this.isFaulty && this.#random() < chance;

@@ -177,7 +177,7 @@ describe("a write that its client sends again, since the connection broke before
     await until(() => expect(performance.now() - told).toBeGreaterThan(400));
     arrives.release();
     await until(() => expect(late).toContainEqual([expect.anything(), expect.anything(), "late"]));
-    expect(await rows.get("a")).toBe(1);
+    await until(async () => expect(await rows.get("a")).toBe(1));
     expect(rows.counts().unknownOutcomes).toBeGreaterThan(0);
   });
 });

@@ -1,4 +1,4 @@
-import { setTimeout as delay } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promises";
 import { encode, sizeOf } from "../codec.ts";
 import { Counts, type Latency } from "../counts.ts";
 import { CacheError } from "../errors.ts";
@@ -167,6 +167,8 @@ export class OpenWriteBehindCollection<T> implements WriteBehindCollection<T> {
       const accepted = await this.#accept(() => this.#queue.increment(keys, change));
       if (accepted !== "absent") return Number(accepted.text);
       await this.#reader.read(keys, id);
+      // Behind the fill, which leaves when this turn of the event loop ends.
+      await nextTurn();
     }
     this.#writes.add("refusedWrites");
     throw new CacheError(

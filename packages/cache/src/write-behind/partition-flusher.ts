@@ -42,7 +42,10 @@ export class PartitionFlusher<T> {
   #pausedUntil = 0;
   #dueBy = 0;
   #isHeld = false;
-  #isSaving = false;
+  /** Until when the source may still do what a save was to: until its deadline, unless it has said that it has. */
+  #busyUntil = 0;
+  /** What it may still do, by row, where a save has failed. */
+  readonly #uncertain = new Map<string, { readonly version: string; readonly until: number }>();
 
   constructor(parts: FlusherParts<T>, holder: Holder) {
     this.#parts = parts;
@@ -73,9 +76,10 @@ export class PartitionFlusher<T> {
     return 0;
   }
 
-  /** Lets another server take over at once, unless a save is under way: that one's lease must outlive it. */
+  /** Lets another server take over at once, unless the source may be at a save still: the lease must outlive that. */
   async release(): Promise<void> {
-    if (this.#isHeld && !this.#isSaving) await releaseLease(this.#parts.shared.commands, this.#holder);
+    if (this.#isHeld && performance.now() > this.#busyUntil)
+      await releaseLease(this.#parts.shared.commands, this.#holder);
   }
 
   /** A lease is renewed, or looked for, several times in its life. */
@@ -86,7 +90,9 @@ export class PartitionFlusher<T> {
   async #flush(names: readonly string[]): Promise<void> {
     const sentAt = performance.now();
     const taken = await takeRows(this.#parts.shared.commands, this.#holder, { rows: names, maxBytes: maxBatchBytes });
-    if (taken === "lost" || taken.rows.length === 0 || this.#parts.signal.aborted) return;
+    if (taken === "lost" || this.#parts.signal.aborted) return;
+    const rows = await this.#certain(taken.rows);
+    if (rows.length === 0) return;
     const now = performance.now();
     const { saveTimeoutMs } = this.#options;
     const deadline = Math.min(now + saveTimeoutMs, sentAt + this.#holder.leaseMs * (1 - clockDrift));
@@ -94,17 +100,37 @@ export class PartitionFlusher<T> {
     if (deadline < now + saveTimeoutMs / 2) return;
     // Before it begins: what the source saves while this hangs does not tell that it is the row's fault.
     const lastSavedAt = this.#parts.lastSavedAt();
-    this.#isSaving = true;
+    this.#busyUntil = Math.max(this.#busyUntil, deadline);
     try {
-      await this.#saveWithin(taken.rows, deadline);
+      await this.#saveWithin(rows, deadline);
     } catch (error) {
-      await this.#putBack(taken.rows, error, lastSavedAt);
+      for (const { row, version } of rows) this.#uncertain.set(row, { version, until: deadline });
+      await this.#putBack(rows, error, lastSavedAt);
       return;
-    } finally {
-      this.#isSaving = false;
     }
-    this.#noteSaved(taken.rows.length);
-    await this.#settle(taken);
+    this.#noteSaved(rows);
+    await this.#settle(rows, taken.takenAt);
+  }
+
+  /**
+   * Without the rows that have a newer value than one that the source may still save: a save that has thrown, because a connection
+   * was lost for instance, may be done by its deadline all the same. Trying the same value again does no harm.
+   */
+  async #certain(rows: readonly TakenRow[]): Promise<TakenRow[]> {
+    const now = performance.now();
+    for (const [row, { until }] of this.#uncertain) if (until < now) this.#uncertain.delete(row);
+    const waitMs = ({ row, version }: TakenRow) => {
+      const uncertain = this.#uncertain.get(row);
+      return uncertain === undefined || uncertain.version === version ? 0 : uncertain.until - now;
+    };
+    const certain = rows.filter((row) => waitMs(row) <= 0);
+    const [first] = rows;
+    if (first === undefined || certain.length > 0) return certain;
+    const pauseMs = Math.ceil(Math.min(...rows.map(waitMs)));
+    // One that has failed alone would keep the others waiting.
+    if (rows.length === 1) await this.#failAlone(first, { savedAgoMs: -1, firstPauseMs: pauseMs, maxPauseMs: pauseMs });
+    else this.#pausedUntil = now + pauseMs;
+    return certain;
   }
 
   /** The save's own outcome, or an error at the deadline, which the source is to enforce too. */
@@ -125,19 +151,26 @@ export class PartitionFlusher<T> {
     const context = { deadline, signal: AbortSignal.any([late.signal, closed]) };
     const work = (async () => this.#options.save(batch, context))();
     const deadlineMs = Math.max(0, deadline - startedAt);
-    await withDeadline(work, { deadlineMs, lateError, onLate: () => undefined });
+    try {
+      await withDeadline(work, { deadlineMs, lateError, onLate: () => undefined });
+    } catch (error) {
+      // Whatever is left of it is to stop.
+      late.abort(error);
+      throw error;
+    }
     counts.time("save", performance.now() - startedAt);
   }
 
-  #noteSaved(count: number): void {
+  #noteSaved(rows: readonly TakenRow[]): void {
     this.#parts.counts.add("saves");
-    this.#parts.counts.add("savedRows", count);
+    this.#parts.counts.add("savedRows", rows.length);
     this.#parts.sourceSaved();
+    this.#busyUntil = Math.max(0, ...[...this.#uncertain.values()].map(({ until }) => until));
     this.#failures = 0;
     this.#batchSize = Math.min(this.#options.maxBatch, this.#batchSize * 2);
   }
 
-  async #settle({ rows, takenAt }: { rows: readonly TakenRow[]; takenAt: number }): Promise<void> {
+  async #settle(rows: readonly TakenRow[], takenAt: number): Promise<void> {
     const { flushAfterMs, reads } = this.#options;
     const living = rows.map((row) => {
       const ttlMs = isMissing(row.text) ? reads.missingMs : reads.ttlMs;
@@ -151,7 +184,7 @@ export class PartitionFlusher<T> {
   }
 
   async #putBack(rows: readonly TakenRow[], error: unknown, lastSavedAt: number | undefined): Promise<void> {
-    const { counts, tell, shared } = this.#parts;
+    const { counts, tell } = this.#parts;
     if (this.#parts.signal.aborted) return;
     counts.add("failedSaves");
     tell({ type: "flush-failed", error });
@@ -163,13 +196,15 @@ export class PartitionFlusher<T> {
     }
     this.#pause(this.#failures);
     this.#failures += 1;
-    const { maxAttempts } = this.#options;
     const savedAgoMs = lastSavedAt === undefined ? -1 : Math.floor(performance.now() - lastSavedAt);
-    const limits = { savedAgoMs, maxAttempts, firstPauseMs, maxPauseMs };
-    const outcome = await failRow(shared.commands, this.#holder, first, limits);
-    if (outcome !== "dead") return;
+    if ((await this.#failAlone(first, { savedAgoMs, firstPauseMs, maxPauseMs })) !== "dead") return;
     counts.add("deadLetters");
     tell({ type: "dead-letter", error });
+  }
+
+  #failAlone(row: TakenRow, times: { savedAgoMs: number; firstPauseMs: number; maxPauseMs: number }) {
+    const { maxAttempts } = this.#options;
+    return failRow(this.#parts.shared.commands, this.#holder, row, { ...times, maxAttempts });
   }
 
   /** With jitter: of several servers, and partitions, not all come back to the source in one moment. */

@@ -13,7 +13,7 @@ export class Trust {
   readonly #commands: CircuitBreaker;
   readonly #onEvent: OnEvent;
   readonly #epochs: Epochs;
-  #looking: Promise<void> | undefined;
+  #looking: Promise<CacheError | undefined> | undefined;
   #lookAgainAt = 0;
   #told: CacheError | undefined;
 
@@ -26,6 +26,12 @@ export class Trust {
   /** The epochs that writes may be stored in. */
   get safeEpochs(): string {
     return this.#epochs.safe();
+  }
+
+  /** Looks anew. @throws {@link CacheError} `UNSAFE_REDIS` @throws CommandError */
+  async ready(): Promise<void> {
+    const danger = await this.#look();
+    if (danger !== undefined) throw danger;
   }
 
   /** @throws {@link CacheError} `UNSAFE_REDIS`, `UNAVAILABLE` @throws CommandError */
@@ -47,12 +53,13 @@ export class Trust {
   }
 
   /** One look at a time: at start, many ask at once. */
-  #look(): Promise<void> {
+  #look(): Promise<CacheError | undefined> {
     this.#looking ??= this.#epochs
       .look((command) => this.#commands.send("a look at Redis", command))
       .then((danger) => {
         if (danger !== undefined && danger !== this.#told) tell(this.#onEvent, { type: "unsafe-redis", error: danger });
         this.#told = danger;
+        return danger;
       })
       .finally(() => {
         this.#looking = undefined;
