@@ -24,11 +24,12 @@ local now = milliseconds()
 local failures, last = string.match(redis.call("HGET", KEYS[4], row) or "", "(%d+) (%d+)")
 failures = tonumber(failures or "0")
 local savedAgo = tonumber(ARGV[5])
-if last and savedAgo >= 0 and now - savedAgo > tonumber(last) then
+local isItsFault = last and savedAgo >= 0 and now - savedAgo > tonumber(last)
+if isItsFault then
   failures = failures + 1
 end
 local entry = redis.call("GET", KEYS[6])
-if failures >= tonumber(ARGV[6]) and isToBeSaved(KEYS[6], entry) and partsOf(entry) == ARGV[4] then
+if isItsFault and failures >= tonumber(ARGV[6]) and isToBeSaved(KEYS[6], entry) and partsOf(entry) == ARGV[4] then
   redis.call("ZREM", KEYS[2], row)
   redis.call("ZREM", KEYS[3], row)
   redis.call("HDEL", KEYS[4], row)

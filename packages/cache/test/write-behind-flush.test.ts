@@ -1,7 +1,10 @@
 import { readFileSync } from "node:fs";
+import type { Redis } from "ioredis";
 import { describe, expect, it } from "vitest";
 import { Barrier } from "../../../test/harness/cache/barrier.ts";
+import { connect } from "../../redis-kit/test/harness/redis.ts";
 import { Ledger } from "./harness/ledger.ts";
+import { uniqueName } from "./harness/redis.ts";
 import { until } from "./harness/until.ts";
 import { type QueueServer, openQueueServer, openQueueServers, startQueueRedis } from "./harness/write-behind.ts";
 
@@ -17,6 +20,14 @@ function idsOfOnePartition({ keys }: QueueServer<never>, count: number): string[
   return idsOf(count * 60)
     .filter((id) => keys.of(id).partition === partition)
     .slice(0, count);
+}
+
+/** Saves of the row "bad" fail if this says so. */
+function failing(ledger: Ledger, fails: () => Promise<boolean>): Ledger["save"] {
+  return async (batch, context) => {
+    if (batch.some(({ id }) => id === "bad") && (await fails())) throw new Error("The source refuses a row.");
+    await ledger.save(batch, context);
+  };
 }
 
 async function untilSaved({ rows }: Pick<QueueServer<unknown>, "rows">): Promise<void> {
@@ -67,10 +78,13 @@ describe("a row that the source refuses", () => {
     await Promise.all(ids.map((id) => server.rows.set(id, `value of ${id}`)));
     // Attempts only count while the source saves others.
     await until(async () => {
-      await server.rows.set("other", performance.now());
+      for (const id of ids.slice(0, 4)) await server.rows.set(id, performance.now());
       expect((await server.rows.backlog()).deadLetters).toBe(1);
     });
     for (const id of ids) expect(ledger.rows.has(id)).toBe(id !== poison);
+    // Once it has failed alone it comes alone.
+    const firstAlone = ledger.batches.findIndex((batch) => batch.length === 1 && batch[0] === poison);
+    expect(ledger.batches.slice(firstAlone).filter((batch) => batch.includes(poison) && batch.length > 1)).toEqual([]);
     const [letter, ...more] = await server.rows.deadLetters();
     expect(more).toEqual([]);
     expect(letter).toMatchObject({ id: poison, attempts: 2 });
@@ -102,6 +116,52 @@ describe("a row that the source refuses", () => {
     expect(await server.rows.deadLetters()).toEqual([]);
     await until(() => expect(ledger.valueOf("bad")).toBe("better"));
   }, 30_000);
+
+  it("is tried with its newer value, if it has been given one meanwhile", async () => {
+    const { client } = await startQueueRedis();
+    const ledger = new Ledger();
+    const held = new Barrier();
+    let isBetter = false;
+    const save = failing(ledger, async () => {
+      if (!ledger.rows.has("other")) return true;
+      await held.pass("bad");
+      return !isBetter;
+    });
+    const { rows } = openQueueServer(ledger, { client, maxAttempts: 1, saveTimeoutMs: 1_000, save });
+    await rows.set("bad", "refused");
+    await until(() => expect(rows.counts().failedSaves).toBeGreaterThan(0));
+    await rows.set("other", 1);
+    await held.arrivals(1);
+    await rows.set("bad", "better");
+    held.release();
+    await until(() => expect(rows.counts().failedSaves).toBeGreaterThan(1));
+    isBetter = true;
+    await until(() => expect(ledger.valueOf("bad")).toBe("better"));
+    expect(rows.counts().deadLetters).toBe(0);
+  });
+
+  it("is not to blame for a save that began before the source was seen to be up", async () => {
+    const { client } = await startQueueRedis();
+    const ledger = new Ledger();
+    const held = new Barrier();
+    let attempts = 0;
+    const save = failing(ledger, async () => {
+      attempts += 1;
+      if (attempts === 2) await held.pass("bad");
+      return attempts <= 2;
+    });
+    const { rows, keys } = openQueueServer(ledger, { client, maxAttempts: 1, saveTimeoutMs: 1_000, save });
+    const other = idsOf(50).find((id) => keys.of(id).partition !== keys.of("bad").partition) ?? "";
+    await rows.set(other, 1);
+    await until(() => expect(rows.counts().saves).toBe(1));
+    await rows.set("bad", 1);
+    await held.arrivals(1);
+    await rows.set(other, 2);
+    await until(() => expect(rows.counts().saves).toBe(2));
+    held.release();
+    await until(() => expect(ledger.valueOf("bad")).toBe(1));
+    expect(rows.counts()).toMatchObject({ deadLetters: 0, failedSaves: 2 });
+  });
 
   it("waits for ever while it is all there is, since nobody can tell it from a source that is down", async () => {
     const { client } = await startQueueRedis();
@@ -160,23 +220,40 @@ describe("a drain", () => {
 });
 
 describe("the lease of a partition", () => {
-  it("is somebody's who saves its rows: one server at a time, and in bounded time another where that one is gone", async () => {
-    const { port } = await startQueueRedis();
+  it("is not given back while a save is under way: in bounded time it lapses, and another server saves the row", async () => {
+    const { port, client } = await startQueueRedis();
     const ledger = new Ledger();
-    const [one, other] = openQueueServers(2, ledger, { port }) as [QueueServer<unknown>, QueueServer<unknown>];
+    const clients = [connect(port), connect(port)];
+    const name = uniqueName();
+    const [one, other] = clients.map((each) => openQueueServer(ledger, { client: each, name, saveTimeoutMs: 1_000 }));
     const held = new Barrier();
     ledger.hold({ before: held });
-    await one.rows.set("a", "first");
+    await one?.rows.set("a", "first");
     await held.arrivals(1);
-    expect(one.rows.counts().saves + other.rows.counts().saves).toBe(0);
-    // Its save is under way, so its lease is not given back.
-    for (const { cache } of [one, other]) cache.close();
+    const lease = one?.keys.of("a").partition.lease ?? "";
+    await knowRelease(client);
+    for (const server of [one, other]) server?.cache.close();
+    await new Promise(setImmediate);
+    // Behind what they have sent when they were closed.
+    for (const each of clients) await each.ping();
+    expect(await client.exists(lease)).toBe(1);
+
     ledger.hold({});
-    const third = openQueueServers(1, ledger, { port, name: one.cache.name })[0] as QueueServer<unknown>;
+    const third = openQueueServer(ledger, { client, name });
     await until(() => expect(ledger.valueOf("a")).toBe("first"));
     held.release();
     await untilSaved(third);
     expect(ledger.backwards).toEqual([]);
+  });
+
+  it("is not taken while Redis may have lost that of another: in its first time, and the first after a failover", async () => {
+    const { client } = await startQueueRedis();
+    const ledger = new Ledger();
+    const openedAt = performance.now();
+    const { rows } = openQueueServer(ledger, { client, saveTimeoutMs: 1_500 });
+    await rows.set("a", 1);
+    await until(() => expect(ledger.valueOf("a")).toBe(1));
+    expect(performance.now() - openedAt).toBeGreaterThan(1_700);
   });
 
   it("outlives a save that hangs; what its source does late, by its deadline, comes before a newer value", async () => {
@@ -212,8 +289,11 @@ describe("the lease of a partition", () => {
     await server.rows.set(one, "first");
     await until(() => expect(server.rows.counts().failedSaves).toBe(1));
     await server.rows.set(one, "second");
-    await server.rows.set(other, "other");
-    await until(() => expect(ledger.valueOf(other)).toBe("other"));
+    // Long after the first would have been tried again.
+    await until(async () => {
+      await server.rows.set(other, performance.now());
+      expect(ledger.batches.length).toBeGreaterThan(8);
+    });
     commits.release();
     await until(() => expect(ledger.valueOf(one)).toBe("first"));
     await until(() => expect(ledger.valueOf(one)).toBe("second"));
@@ -227,8 +307,7 @@ describe("the lease of a partition", () => {
     await rows.set("a", 1);
     const { lease } = keys.of("a").partition;
     await until(async () => expect(await client.exists(lease)).toBe(1));
-    // Known to Redis already, so that it is one command.
-    await client.script("LOAD", readFileSync(new URL("../lua/queue-release.lua", import.meta.url), "utf8"));
+    await knowRelease(client);
     cache.close();
     await new Promise(setImmediate);
     // On the same connection, so it is asked behind the release, long before the lease would lapse.
@@ -236,3 +315,8 @@ describe("the lease of a partition", () => {
     expect(ledger.batches).toEqual([]);
   });
 });
+
+/** The release is known to Redis afterwards: it is one command then. */
+async function knowRelease(client: Redis): Promise<void> {
+  await client.script("LOAD", readFileSync(new URL("../lua/queue-release.lua", import.meta.url), "utf8"));
+}
