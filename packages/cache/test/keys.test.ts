@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import slotOf from "cluster-key-slot";
-import { createKeys } from "../src/keys.ts";
+import { createKeys, createQueueKeys, idOfRow, markPattern } from "../src/keys.ts";
 
 const bytesOf = (key: string) => Buffer.from(key).toString("hex");
 // With all that UTF-16 allows, half surrogate pairs too: ids come from outside.
@@ -59,5 +59,47 @@ describe("the keys of an entry", () => {
     expect(() => keys.of("")).toThrow(invalid);
     expect(() => keys.of("x".repeat(513))).toThrow(invalid);
     expect(keys.of("x".repeat(512)).entry).toHaveLength("c:1:{t:}".length + 512);
+  });
+});
+
+describe("the keys of a write-behind collection", () => {
+  const everyKeyOf = (type: string, id: string) => {
+    const { entry, partition } = createQueueKeys("c", type).of(id);
+    const { lease, queue, since, failures, dead, clock, token } = partition;
+    return { entry, all: [entry, lease, queue, since, failures, dead, clock, token(id)] };
+  };
+
+  it("are nobody else's: not another id's, nor another collection's, nor those of a collection of another kind", () => {
+    fc.assert(
+      fc.property(anyIds, anyIds, types, types, (id, otherId, type, otherType) => {
+        const { entry, all } = everyKeyOf(type, id);
+        const others = everyKeyOf(otherType, otherId);
+        const plain = createKeys("c", otherType).of(otherId);
+        expect(new Set(all.map(bytesOf)).size).toBe(all.length);
+        for (const key of [plain.entry, plain.mark]) expect(all.map(bytesOf)).not.toContain(bytesOf(key));
+        if (id === otherId && type === otherType) return;
+        expect(others.all.map(bytesOf)).not.toContain(bytesOf(entry));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it("are in one slot, and are no marks that a sweep would look at", () => {
+    fc.assert(
+      fc.property(anyIds, types, (id, type) => {
+        const { all } = everyKeyOf(type, id);
+        expect(new Set(all.map((key) => slotOf(key))).size).toBe(1);
+        expect(all.filter((key) => key.endsWith(markPattern("c").slice(-":pending".length - 1)))).toEqual([]);
+      }),
+    );
+  });
+
+  it("tell the id of a row", () => {
+    fc.assert(
+      fc.property(anyIds, (id) => {
+        expect(idOfRow(createQueueKeys("c", "t").of(id).row)).toBe(id);
+      }),
+      { numRuns: 2_000 },
+    );
   });
 });

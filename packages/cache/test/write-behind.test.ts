@@ -197,6 +197,7 @@ describe("a Redis that could lose what it alone has", () => {
     expect(await client.keys("*")).toEqual([]);
     expect(server.rows.counts()).toMatchObject({ accepted: 0, refusedWrites: 2 });
     expect(server.events).toMatchObject([{ type: "unsafe-redis", error }]);
+    await expect(server.cache.ready()).rejects.toMatchObject(error);
 
     await client.config("SET", setting, safe);
     const later = openQueueServer(new Ledger<number>(), { client });
