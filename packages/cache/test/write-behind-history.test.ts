@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { expect, it } from "vitest";
 import { type Random, pick, seedOfRun, seededRandom } from "../../../test/harness/cache/random.ts";
 import { connect } from "../../redis-kit/test/harness/redis.ts";
-import type { Row, WriteBehindCollection, WriteContext } from "../src/index.ts";
+import { CacheError, type Row, type WriteBehindCollection, type WriteContext } from "../src/index.ts";
 import { Ledger } from "./harness/ledger.ts";
 import { intercept, uniqueName } from "./harness/redis.ts";
 import { openQueueServer, startQueueRedis } from "./harness/write-behind.ts";
@@ -67,6 +67,15 @@ class Growing {
   }
 }
 
+function sum(numbers: Iterable<number>): number {
+  return [...numbers].reduce((total, each) => total + each, 0);
+}
+
+function isRefused(error: unknown): false {
+  if (error instanceof CacheError && error.code === "UNAVAILABLE") return false;
+  throw error;
+}
+
 // Replay with SEED=…; what is due when is also up to the machine.
 it("reads never go backwards: slow, failing and late saves, slow loads, short lives, four servers", async () => {
   const seed = seedOfRun();
@@ -81,19 +90,21 @@ it("reads never go backwards: slow, failing and late saves, slow loads, short li
       if (ledger.isFaulty && random() < 0.3) await delay(random() * 8);
       return reply;
     });
-    const times = { saveTimeoutMs: 60, flushAfterMs: 2, ttlMs: 15, missingMs: 5, maxBatch: 2, maxAttempts: 1_000 };
+    const times = { saveTimeoutMs: 60, flushAfterMs: 2, ttlMs: 20, missingMs: 20, maxBatch: 2, maxAttempts: 1_000 };
     return openQueueServer(ledger, { client, name, load: ledger.slowLoad, save: ledger.faultySave, ...times }).rows;
   };
   const servers = Array.from({ length: 4 }, open);
   const history = new Growing();
   const counted = new Map(ids.map((id) => [id, 0]));
-  const endsAt = performance.now() + 5_000;
+  // Entries have come, gone, and come back, however slow the machine is.
+  const isEnough = () => history.reads > 400 && ledger.loads.length > 40 && sum(counted.values()) > 30;
   const use = async (writes: number) => {
-    while (performance.now() < endsAt) {
+    while (!isEnough()) {
       const [server, id] = [pick(servers, random), pick(ids, random)];
       if (random() < writes) {
-        counted.set(id, (counted.get(id) ?? 0) + 1);
-        await history.watch(id, () => server.increment(id));
+        // On a busy machine a life may be over before its number is incremented: then nothing is stored.
+        const isAccepted = await history.watch(id, () => server.increment(id)).then(() => true, isRefused);
+        if (isAccepted) counted.set(id, (counted.get(id) ?? 0) + 1);
       } else await history.watch(id, () => server.get(id));
       await delay(random() * 20);
     }
@@ -108,8 +119,5 @@ it("reads never go backwards: slow, failing and late saves, slow loads, short li
     violations: [],
     backwards: [],
   });
-  expect(ids.map((id) => ledger.valueOf(id))).toEqual(ids.map((id) => counted.get(id)));
-  // It was no idle run: entries came, went, and came back.
-  expect(ledger.loads.length).toBeGreaterThan(20);
-  expect(history.reads).toBeGreaterThan(200);
+  expect(ids.map((id) => ledger.valueOf(id) ?? 0)).toEqual(ids.map((id) => counted.get(id)));
 }, 60_000);

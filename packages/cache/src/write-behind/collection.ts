@@ -57,6 +57,8 @@ export interface WriteBehindCollection<T> {
 
   /**
    * Adds to a number, and counts once, whatever a lost connection makes the client send again. An id that has no value counts from 0.
+   * A number that is not in Redis is loaded first, and must live there until it is incremented, a trip later: with lives of a few
+   * milliseconds that may fail, with `UNAVAILABLE`.
    *
    * @param by a safe integer; default 1
    * @returns the new number
