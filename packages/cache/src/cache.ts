@@ -2,10 +2,12 @@ import { type Collection, OpenCollection } from "./collection.ts";
 import { Copies } from "./copies.ts";
 import type { Driver } from "./drivers/driver.ts";
 import { MemcachedServers } from "./drivers/memcached-servers.ts";
+import { dangerToQueue } from "./drivers/epochs.ts";
 import { MemcachedDriver } from "./drivers/memcached.ts";
 import { MemoryItems } from "./drivers/memory-items.ts";
 import { MemoryDriver } from "./drivers/memory.ts";
 import { RedisDriver } from "./drivers/redis.ts";
+import { createTokens } from "./drivers/tokens.ts";
 import { unavailable } from "./errors.ts";
 import type { OnEvent } from "./events.ts";
 import {
@@ -22,8 +24,7 @@ import { Replicas } from "./replicas.ts";
 import { Sweep } from "./sweep.ts";
 import { OpenWriteBehindCollection, type WriteBehindCollection } from "./write-behind/collection.ts";
 import type { Shared } from "./write-behind/shared.ts";
-import { Tokens } from "./write-behind/tokens.ts";
-import { Trust } from "./write-behind/trust.ts";
+import { Trust } from "./drivers/trust.ts";
 
 /** What can be asked of any open collection. */
 export interface OpenedCollection extends Pick<Collection<unknown, never>, "type" | "counts" | "latency"> {
@@ -113,7 +114,8 @@ class OpenCache implements Cache {
   }
 
   async ready(): Promise<void> {
-    await this.#driver.ready().catch((error: unknown) => {
+    const hasQueues = this.collections().some((each) => each instanceof OpenWriteBehindCollection);
+    await Promise.all([this.#driver.ready(), hasQueues && this.#queues?.trust.ready()]).catch((error: unknown) => {
       throw unavailable(error);
     });
   }
@@ -154,6 +156,6 @@ function openReplicas({ tier, replicas, ...options }: ResolvedCacheOptions): Rep
 
 /** Through the driver's own circuit breaker: it is one Redis. */
 function openQueues({ client, commands }: RedisDriver, { deadlineMs, onEvent }: ResolvedCacheOptions): Shared {
-  const trust = new Trust(client, commands, onEvent);
-  return { client, commands, deadlineMs, trust, tokens: new Tokens(), onEvent };
+  const trust = new Trust({ client, commands }, { dangerOf: dangerToQueue, onEvent });
+  return { client, commands, deadlineMs, trust, newToken: createTokens(), onEvent };
 }

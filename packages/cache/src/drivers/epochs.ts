@@ -15,7 +15,7 @@ export class Epochs {
   readonly #dangerOf: DangerOf;
   readonly #known = new Map<string, { readonly since: number; readonly unsafe: CacheError | undefined }>();
 
-  constructor(client: RedisClient, dangerOf: DangerOf = dangerToMarks) {
+  constructor(client: RedisClient, dangerOf: DangerOf) {
     this.#client = client;
     this.#dangerOf = dangerOf;
   }
@@ -64,7 +64,7 @@ export class Epochs {
 }
 
 /** What makes a server unsafe, if anything does. */
-type DangerOf = (info: ServerInfo) => CacheError | undefined;
+export type DangerOf = (info: ServerInfo) => CacheError | undefined;
 
 /** What makes a server unfit to be trusted with marks (C8), if anything does. */
 export function dangerToMarks({ redisVersion, maxmemoryPolicy }: ServerInfo): CacheError | undefined {

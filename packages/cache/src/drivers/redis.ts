@@ -1,10 +1,7 @@
-import { randomBytes } from "node:crypto";
 import { CircuitBreaker, Commands, groupBySlot, type RedisClient, scanKeys } from "@lockstep/redis-kit";
-import { CacheError } from "../errors.ts";
 import { type OnEvent, tell } from "../events.ts";
 import { type EntryKeys, type Keys, markPattern } from "../keys.ts";
-import { clockDrift } from "../options.ts";
-import { type EpochAge, beginWrite, dropEntries, endWrite, readEntries, storeEntries, sweepMarks } from "../scripts.ts";
+import { beginWrite, dropEntries, endWrite, readEntries, storeEntries, sweepMarks } from "../scripts.ts";
 import {
   type Driver,
   type DriverOptions,
@@ -15,8 +12,10 @@ import {
   type ReadReply,
   tokenIn,
 } from "./driver.ts";
-import { Epochs } from "./epochs.ts";
+import { dangerToMarks } from "./epochs.ts";
 import { Hits } from "./hits.ts";
+import { createTokens } from "./tokens.ts";
+import { Trust } from "./trust.ts";
 
 /** After so many failures in a row Redis is left alone for so long. */
 export const breaker = { failures: 5, breakMs: 1_000 };
@@ -27,9 +26,6 @@ export const maxBatch = 128;
 /** How many writes of one entry may be pending at a time. */
 const maxPending = 256;
 
-/** How long a Redis that was found unsafe is left alone before it is looked at again. */
-const lookAgainMs = 5_000;
-
 /** How many keys one step of a scan looks at. */
 const scanBatch = 500;
 
@@ -38,33 +34,25 @@ export class RedisDriver implements Driver {
   readonly client: RedisClient;
   readonly #name: string;
   readonly commands: CircuitBreaker;
-  readonly #epochs: Epochs;
+  readonly #trust: Trust;
   readonly #hits: Hits;
-  readonly #onEvent: OnEvent;
-  readonly #tokenStart = randomBytes(9).toString("base64url");
-  #tokens = 0;
-  #looking: Promise<CacheError | undefined> | undefined;
-  #lookAgainAt = 0;
-  /** The danger told of last: each is told once, however often somebody looks. */
-  #told: CacheError | undefined;
+  readonly #newToken = createTokens();
 
   constructor(client: RedisClient, { name, deadlineMs, onEvent }: DriverOptions) {
     this.client = client;
     this.#name = name;
-    this.#onEvent = onEvent;
-    this.#epochs = new Epochs(client);
     this.commands = new CircuitBreaker(new Commands(client, { deadlineMs }), {
       ...breaker,
       onChange: (state) => {
         tell(onEvent, { type: "breaker", state });
       },
     });
+    this.#trust = new Trust(this, { dangerOf: dangerToMarks, onEvent });
     this.#hits = new Hits(client, this.commands);
   }
 
   async ready(): Promise<void> {
-    const danger = await this.#look();
-    if (danger !== undefined) throw danger;
+    await this.#trust.ready();
   }
 
   read<T extends { readonly keys: EntryKeys }>(items: readonly T[], rules: EntryRules) {
@@ -85,7 +73,7 @@ export class RedisDriver implements Driver {
     const onLate = (replies: readonly ReadReply[]) => {
       this.#giveBack(keys, replies, rules);
     };
-    const options = { token: this.#newToken(), epochAge: this.#epochAge(rules.pendingMs), onLate };
+    const options = { token: this.#newToken(), epochAge: this.#trust.epochAge(rules.pendingMs), onLate };
     const told = this.#hits.expect();
     const { epoch, replies } = await this.#trusted(readEntries(this.commands, keys, rules, options));
     told(epoch);
@@ -112,7 +100,7 @@ export class RedisDriver implements Driver {
 
   async begin(keys: EntryKeys, { pendingMs }: EntryRules): Promise<PendingWrite | "crowded"> {
     const token = this.#newToken();
-    const options = { token, pendingMs, epochAge: this.#epochAge(pendingMs), maxPending };
+    const options = { token, pendingMs, epochAge: this.#trust.epochAge(pendingMs), maxPending };
     const { epoch, outcome } = await this.#trusted(beginWrite(this.commands, keys, options));
     return outcome === "crowded" ? "crowded" : { keys, token, epoch };
   }
@@ -162,36 +150,8 @@ export class RedisDriver implements Driver {
   /** C8: what a server says is only believed once it is known to keep marks. */
   async #trusted<R extends { readonly epoch: string }>(work: Promise<R>): Promise<R> {
     const reply = await work;
-    const known = this.#epochs.verdict(reply.epoch);
-    if (known === undefined || (known !== "safe" && performance.now() > this.#lookAgainAt)) await this.#look();
-    const verdict = this.#epochs.verdict(reply.epoch) ?? new CacheError("UNAVAILABLE", "Redis failed over just now.");
-    if (verdict !== "safe") throw verdict;
+    await this.#trust.check(reply.epoch);
     return reply;
-  }
-
-  /** One look at a time: at start, many ask at once. */
-  #look(): Promise<CacheError | undefined> {
-    this.#looking ??= this.#epochs
-      .look((command) => this.commands.send("a look at Redis", command))
-      .then((danger) => {
-        if (danger !== undefined && danger !== this.#told) tell(this.#onEvent, { type: "unsafe-redis", error: danger });
-        this.#told = danger;
-        return danger;
-      })
-      .finally(() => {
-        this.#looking = undefined;
-        this.#lookAgainAt = performance.now() + lookAgainMs;
-      });
-    return this.#looking;
-  }
-
-  #epochAge(pendingMs: number): EpochAge {
-    return { ageMs: Math.ceil(pendingMs * (1 + clockDrift)), witnessed: this.#epochs.witnessed(pendingMs) };
-  }
-
-  #newToken(): string {
-    this.#tokens += 1;
-    return `${this.#tokenStart}${this.#tokens.toString(36)}`;
   }
 
   #groups<T>(items: readonly T[], keyOf: (item: T) => string): T[][] {

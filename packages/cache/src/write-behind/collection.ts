@@ -125,6 +125,7 @@ export class OpenWriteBehindCollection<T> implements WriteBehindCollection<T> {
       rules: entryRulesOf(options.reads),
       options: options.reads,
       copies: undefined,
+      replicas: undefined,
       counts: this.#reads,
       tell: tellAll,
     });

@@ -49,7 +49,7 @@ export class Flusher<T> {
       },
       lastSavedAt: () => this.#savedAt,
     };
-    const token = parts.shared.tokens.next();
+    const token = parts.shared.newToken();
     const { leaseMs } = parts.options;
     this.#partitions = keys.partitions.map((partition) => new PartitionFlusher(all, { partition, token, leaseMs }));
     for (const partition of this.#partitions) void this.#run(partition);

@@ -48,8 +48,8 @@ export class Queue {
   }
 
   async #send(keys: RowKeys, run: (request: WriteRequest) => Promise<WriteReply>): Promise<WriteReply> {
-    const { trust, tokens } = this.#shared;
-    const same = { keys, token: tokens.next(), flushAfterMs: this.#flushAfterMs, maxRows: this.#maxRows };
+    const { trust, newToken } = this.#shared;
+    const same = { keys, token: newToken(), flushAfterMs: this.#flushAfterMs, maxRows: this.#maxRows };
     for (let tries = 0; tries < maxTries; tries += 1) {
       const at = performance.now();
       const request = { ...same, safeEpochs: trust.safeEpochs, notAfter: this.#notAfter(keys.partition, at) };

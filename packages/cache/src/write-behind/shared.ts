@@ -1,7 +1,6 @@
 import type { CircuitBreaker, RedisClient } from "@lockstep/redis-kit";
 import type { OnEvent } from "../events.ts";
-import type { Tokens } from "./tokens.ts";
-import type { Trust } from "./trust.ts";
+import type { Trust } from "../drivers/trust.ts";
 
 /** What the write-behind collections of one cache share. */
 export interface Shared {
@@ -9,6 +8,6 @@ export interface Shared {
   readonly commands: CircuitBreaker;
   readonly deadlineMs: number;
   readonly trust: Trust;
-  readonly tokens: Tokens;
+  readonly newToken: () => string;
   readonly onEvent: OnEvent;
 }

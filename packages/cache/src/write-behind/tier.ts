@@ -16,13 +16,13 @@ export class QueueTier implements Pick<Driver, "read" | "store"> {
   }
 
   read<T extends { readonly keys: EntryKeys }>(items: readonly T[], { tokenLifeMs }: EntryRules) {
-    const { commands, tokens } = this.#shared;
+    const { commands, newToken } = this.#shared;
     return this.#groups(items, ({ keys }) => keys.entry).map((group) => {
       const keys = group.map((item) => item.keys);
       const onLate = (replies: readonly ReadReply[]) => {
         this.#giveBack(keys, replies);
       };
-      const read = readRows(commands, keys, { token: tokens.next(), tokenLifeMs, onLate });
+      const read = readRows(commands, keys, { token: newToken(), tokenLifeMs, onLate });
       return { items: group, replies: this.#trusted(read) };
     });
   }

@@ -1,26 +1,31 @@
 import type { CircuitBreaker, RedisClient } from "@lockstep/redis-kit";
-import { Epochs, dangerToQueue } from "../drivers/epochs.ts";
+
 import { CacheError } from "../errors.ts";
 import { type OnEvent, tell } from "../events.ts";
 import { clockDrift } from "../options.ts";
 import type { EpochAge } from "../scripts.ts";
+import { type DangerOf, Epochs } from "./epochs.ts";
 
 /** How long a Redis that was found unsafe is left alone before it is looked at again. */
 const lookAgainMs = 5_000;
 
-/** Whether this Redis may be trusted with what is nowhere else. It is looked at once an epoch (C9). */
+/** Whether this Redis may be trusted, with marks (C8) or with what is nowhere else. It is looked at once an epoch (C9). */
 export class Trust {
   readonly #commands: CircuitBreaker;
   readonly #onEvent: OnEvent;
   readonly #epochs: Epochs;
   #looking: Promise<CacheError | undefined> | undefined;
   #lookAgainAt = 0;
+  /** The danger told of last: each is told once, however often somebody looks. */
   #told: CacheError | undefined;
 
-  constructor(client: RedisClient, commands: CircuitBreaker, onEvent: OnEvent) {
-    this.#commands = commands;
+  constructor(
+    redis: { client: RedisClient; commands: CircuitBreaker },
+    { dangerOf, onEvent }: { dangerOf: DangerOf; onEvent: OnEvent },
+  ) {
+    this.#commands = redis.commands;
     this.#onEvent = onEvent;
-    this.#epochs = new Epochs(client, dangerToQueue);
+    this.#epochs = new Epochs(redis.client, dangerOf);
   }
 
   /** The epochs that writes may be stored in. */
