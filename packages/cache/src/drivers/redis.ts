@@ -1,5 +1,5 @@
 import { CircuitBreaker, Commands, groupBySlot, type RedisClient, scanKeys } from "@lockstep/redis-kit";
-import { type OnEvent, tell } from "../events.ts";
+import { tell } from "../events.ts";
 import { type EntryKeys, type Keys, markPattern } from "../keys.ts";
 import { beginWrite, dropEntries, endWrite, readEntries, storeEntries, sweepMarks } from "../scripts.ts";
 import {
