@@ -72,11 +72,17 @@ module.exports = {
       to: { path: inSessionStore("scripts"), dependencyTypesNot: ["type-only"] },
     },
     {
-      name: "only-the-redis-driver-and-the-queue-call-the-cache's-scripts",
+      name: "only-the-redis-driver-and-replicas-call-the-cache's-scripts",
       severity: "error",
-      from: { path: "^packages/cache/src/", pathNot: inCache("drivers/redis|write-behind/queue") },
+      from: { path: "^packages/cache/src/", pathNot: inCache("drivers/redis|replicas") },
       // The shapes of replies and fills are known above; tsPreCompilationDeps sees their types too.
       to: { path: inCache("scripts"), dependencyTypesNot: ["type-only"] },
+    },
+    {
+      name: "only-write-behind-calls-the-scripts-of-its-queues",
+      severity: "error",
+      from: { path: "^packages/cache/src/", pathNot: "^packages/cache/src/write-behind/" },
+      to: { path: inCache("queue-scripts") },
     },
     {
       name: "the-cache's-rules-are-pure",

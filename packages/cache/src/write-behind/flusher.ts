@@ -1,32 +1,12 @@
 import { CommandError } from "@lockstep/redis-kit";
-import type { CollectionEvent } from "../events.ts";
 import type { QueueKeys } from "../keys.ts";
-import type { ResolvedWriteBehindOptions } from "../options.ts";
-import type { WriteCounts } from "./counts.ts";
-import { PartitionFlusher } from "./partition-flusher.ts";
-import type { Shared } from "./shared.ts";
+import { type FlusherParts, PartitionFlusher } from "./partition-flusher.ts";
 
 /** How many batches this process saves at a time. */
 const maxSaves = 4;
 
 /** How long to wait when Redis can't be asked. */
 const unavailablePauseMs = 250;
-
-/** What the flushers of one collection's partitions share. */
-export interface FlusherParts<T> {
-  readonly shared: Shared;
-  readonly options: ResolvedWriteBehindOptions<T>;
-  readonly counts: WriteCounts;
-  readonly tell: (event: Omit<CollectionEvent, "collection">) => void;
-  /** Aborts when the cache is closed. */
-  readonly signal: AbortSignal;
-  /** Does work that asks the source, so many at a time. */
-  readonly inTurn: (work: () => Promise<void>) => Promise<void>;
-  /** The source has just saved something. */
-  readonly sourceSaved: () => void;
-  /** When it last has, on the clock of `performance.now()`; `undefined`: it has not yet. */
-  readonly lastSavedAt: () => number | undefined;
-}
 
 /** Saves the rows of a collection, on each server; those of one partition on one server at a time. */
 export class Flusher<T> {

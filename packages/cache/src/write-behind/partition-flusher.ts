@@ -1,6 +1,7 @@
 import { withDeadline } from "@lockstep/redis-kit";
 import { decode, isMissing } from "../codec.ts";
 import { CacheError } from "../errors.ts";
+import type { CollectionEvent } from "../events.ts";
 import { lifeOf } from "../freshness.ts";
 import { idOfRow } from "../keys.ts";
 import { type ResolvedWriteBehindOptions, clockDrift } from "../options.ts";
@@ -13,7 +14,24 @@ import {
   settleRows,
   takeRows,
 } from "../queue-scripts.ts";
-import type { FlusherParts } from "./flusher.ts";
+import type { WriteCounts } from "./counts.ts";
+import type { Shared } from "./shared.ts";
+
+/** What the flushers of one collection's partitions share. */
+export interface FlusherParts<T> {
+  readonly shared: Shared;
+  readonly options: ResolvedWriteBehindOptions<T>;
+  readonly counts: WriteCounts;
+  readonly tell: (event: Omit<CollectionEvent, "collection">) => void;
+  /** Aborts when the cache is closed. */
+  readonly signal: AbortSignal;
+  /** Does work that asks the source, so many at a time. */
+  readonly inTurn: (work: () => Promise<void>) => Promise<void>;
+  /** The source has just saved something. */
+  readonly sourceSaved: () => void;
+  /** When it last has, on the clock of `performance.now()`; `undefined`: it has not yet. */
+  readonly lastSavedAt: () => number | undefined;
+}
 
 /** How long to wait after a batch that could not be saved, at first and at most. */
 const firstPauseMs = 100;

@@ -9,7 +9,7 @@ import { freePort, startProcess, type ProcessHandle } from "../../../../infra/lo
 const startTimeoutMs = 20_000;
 
 /** How long a server is silent before the others think it gone. */
-export const silenceMs = 800;
+const silenceMs = 800;
 
 /** One redis-server, and a connection of the test's own to it. */
 export interface Node {
