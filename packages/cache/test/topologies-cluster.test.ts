@@ -7,7 +7,7 @@ import {
   type SixNodes,
   startSixNodes,
 } from "../../redis-kit/test/harness/topologies.ts";
-import { createCache } from "../src/index.ts";
+import { type CacheEvent, createCache } from "../src/index.ts";
 import { createKeys } from "../src/keys.ts";
 import { expectAllToWork } from "./harness/all-to-work.ts";
 import { Load } from "./harness/load.ts";
@@ -23,11 +23,17 @@ beforeEach(async () => {
 }, 30_000);
 afterEach(() => cluster.stop());
 
+interface Options {
+  readonly deadlineMs?: number;
+  readonly client?: ReturnType<typeof connectToCluster>;
+  readonly onEvent?: (event: CacheEvent) => void;
+}
+
 /** A server on the Cluster, once that is old enough for fills. */
-async function openOnCluster({ deadlineMs = 5_000 } = {}) {
+async function openOnCluster({ deadlineMs = 5_000, client = connectToCluster(cluster), ...options }: Options = {}) {
   const source = new Source();
   const name = uniqueName();
-  const cache = createCache({ client: connectToCluster(cluster), name, deadlineMs });
+  const cache = createCache({ client, name, deadlineMs, ...options });
   onTestFinished(() => {
     cache.close();
   });
@@ -91,6 +97,27 @@ describe("on a Cluster of three primaries and three replicas, a cache", () => {
     await until(async () => {
       expect((await things.lookupMany(ids)).every(({ from }) => from === "shared")).toBe(true);
     });
+  }, 30_000);
+
+  it("keeps its breaker closed for all other slots while one moves, where the client gives up in time", async () => {
+    const events: CacheEvent[] = [];
+    const client = connectToCluster(cluster, { retryDelayOnTryAgain: 5 });
+    const { things, source, keys } = await openOnCluster({ client, onEvent: (event) => events.push(event) });
+    const [id = "0"] = idsOfOneSlot(keys, 1);
+    source.rows.set(id, "moving");
+    await things.get(id);
+    await until(() => expect(things.counts().fills).toBe(1));
+    const move = moveOf(slotOf(keys.of(id).entry));
+    await move.begin();
+    // Its mark is on neither node, and a script that names it has to wait.
+    for (let read = 0; read < 10; read += 1) {
+      expect(await things.lookup(id)).toEqual({ value: "moving", from: "source" });
+    }
+    await expect(things.update(id, source.write(id, "never"))).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(events.filter(({ type }) => type === "breaker")).toEqual([]);
+    await move.carryOver();
+    await move.end();
+    await until(async () => expect((await things.lookup(id)).from).toBe("shared"));
   }, 30_000);
 
   it("answers all reads when a primary is killed, and takes its replica for the new one without a restart", async () => {

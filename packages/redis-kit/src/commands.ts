@@ -116,6 +116,13 @@ function asCommandError(what: string, thrown: unknown): CommandError {
     const replyCode = replyCodeOf(error);
     return new CommandError("refused", `Redis refused ${what}: ${replyCode}.`, { cause: error, replyCode });
   }
+  // What a Cluster's node last refused it with, again and again: a slot that is on its way to another (TRYAGAIN).
+  const redirected =
+    error instanceof Error && /^Too many Cluster redirections\. Last error: (?:\w+: )?([A-Z]+)/.exec(error.message);
+  if (redirected) {
+    const [, replyCode = "ERR"] = redirected;
+    return new CommandError("refused", `A Cluster refused ${what}: ${replyCode}.`, { cause: error, replyCode });
+  }
   // ioredis says these, and only these, of a command that it neither sent nor queued.
   if (error instanceof Error && /^(Stream isn't writeable|Cluster isn't ready)/.test(error.message)) {
     return new CommandError("not-sent", `Redis is not connected: ${what} was not sent.`, { cause: error });

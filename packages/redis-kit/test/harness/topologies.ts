@@ -89,7 +89,10 @@ async function untilWhole({ nodes, replicas }: Pick<SixNodes, "nodes" | "primari
 }
 
 /** A client of a Cluster, closed after the test that asked for it. */
-export function connectToCluster({ nodes }: SixNodes, options: { scaleReads?: "slave" } = {}): Cluster {
+export function connectToCluster(
+  { nodes }: SixNodes,
+  options: { scaleReads?: "slave"; retryDelayOnTryAgain?: number } = {},
+): Cluster {
   const client = new Cluster(
     nodes.map(({ port }) => ({ host: "127.0.0.1", port })),
     options,
