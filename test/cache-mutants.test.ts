@@ -228,8 +228,8 @@ const mutants: readonly { rule: string; violations: Violations; mutation: Mutati
     mutation: {
       name: "entries-apart",
       file: "src/keys.ts",
-      cut: "const start = `${cache}:",
-      instead: "const start = `${cache}:${process.pid}:",
+      cut: "const start = `${cache}:${version}:{${collection}:`",
+      instead: "const start = `${cache}:${process.pid}:${version}:{${collection}:`",
     },
   },
   {

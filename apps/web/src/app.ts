@@ -17,6 +17,7 @@ import { preferencesApi } from "./preferences/preferences-api.ts";
 import { preferencesPages } from "./preferences/preferences-pages.tsx";
 import { profilesApi } from "./profiles/profiles-api.ts";
 import { profilesPages } from "./profiles/profiles-pages.tsx";
+import type { ProfileViews } from "./profiles/profile-views.ts";
 import { openProfiles, type Profiles } from "./profiles/profiles.ts";
 import { formBody, jsonBody } from "./requests/body.ts";
 import { refuseCrossSite } from "./requests/cross-site.ts";
@@ -31,7 +32,8 @@ import { pageSender, type SendPage } from "./views/send-page.tsx";
 /** One web server. What it shares with the others is in `parts`: it keeps nothing of a user to itself. */
 export function createApp(config: Config, parts: Parts): Express {
   const sendPage = pageSender(config);
-  const stores = { database: parts.database, profiles: openProfiles(parts, config.profileWrites) };
+  const { database, views } = parts;
+  const stores = { database, views, profiles: openProfiles(parts, config.profileWrites) };
   const figures = () => cacheFigures(parts.cache, config);
   const app = express();
   app.disable("x-powered-by");
@@ -62,6 +64,7 @@ export function createApp(config: Config, parts: Parts): Express {
 interface Stores {
   readonly database: Database;
   readonly profiles: Profiles;
+  readonly views: ProfileViews;
 }
 
 function api(stores: Stores, figures: () => CacheFigures): Router {

@@ -1,12 +1,14 @@
 import { createServer, type Server } from "node:http";
 import { createApp } from "./app.ts";
-import { openCache } from "./cache/open-cache.ts";
+import { openCache, openStateCache } from "./cache/open-cache.ts";
 import { ConfigError, readConfig, type Config } from "./config.ts";
 import { openDatabase } from "./database/connection.ts";
+import { openProfileViews } from "./profiles/profile-views.ts";
 import { connected, openRedis } from "./redis/connection.ts";
 
 const keepAliveMs = 75_000;
 const drainMs = 7_000;
+const saveMs = 1_500;
 const stopMs = 9_500;
 const connectMs = 2_000;
 
@@ -20,8 +22,10 @@ async function start(config: Config): Promise<void> {
   const stateRedis = openRedis("state", config.stateRedisUrl, report);
   const cacheRedis = openRedis("cache", config.cacheRedisUrl, report);
   const cache = openCache(cacheRedis, report);
+  const stateCache = openStateCache(stateRedis, report);
+  const views = openProfileViews({ database, stateCache });
   let isStopping = false;
-  const server = createServer(createApp(config, { database, stateRedis, cache, isStopping: () => isStopping }));
+  const server = createServer(createApp(config, { database, stateRedis, cache, views, isStopping: () => isStopping }));
   // nginx keeps idle connections for 60 s. If this end closed them first, a request could be lost in the race.
   server.keepAliveTimeout = keepAliveMs;
   server.headersTimeout = keepAliveMs + 1_000;
@@ -32,7 +36,8 @@ async function start(config: Config): Promise<void> {
     // Whatever still hangs then is cut off with the process.
     setTimeout(() => process.exit(0), stopMs).unref();
     await drain(server);
-    cache.close();
+    await views.drain({ timeoutMs: saveMs });
+    for (const each of [cache, stateCache]) each.close();
     cacheRedis.disconnect();
     stateRedis.disconnect();
     await database.destroy();

@@ -4,9 +4,10 @@ import { type AddressInfo, createServer, type Socket } from "node:net";
 import request from "supertest";
 import { afterEach, describe, expect, test } from "vitest";
 import { createApp } from "../src/app.ts";
-import { openCache } from "../src/cache/open-cache.ts";
+import { openCache, openStateCache } from "../src/cache/open-cache.ts";
 import { readConfig } from "../src/config.ts";
 import { openDatabase } from "../src/database/connection.ts";
+import { openProfileViews } from "../src/profiles/profile-views.ts";
 import { openRedis } from "../src/redis/connection.ts";
 
 const secret = "outage-test";
@@ -54,12 +55,18 @@ function appWithPartsAt(port: number, sessionStack: string) {
   const cacheRedis = openRedis("cache", config.cacheRedisUrl, () => undefined);
   const cache = openCache(cacheRedis, (message) => reports.push(message));
   const database = openDatabase({ url: config.databaseUrl, poolSize: config.databasePoolSize });
+  const stateCache = openStateCache(stateRedis, (message) => reports.push(message));
+  const views = openProfileViews({ database, stateCache });
   cleanUps.unshift(() => {
-    cache.close();
+    for (const each of [cache, stateCache]) each.close();
     for (const redis of [stateRedis, cacheRedis]) redis.disconnect();
     return database.destroy();
   });
-  return { app: createApp(config, { stateRedis, cache, database, isStopping: () => false }), stateRedis, reports };
+  return {
+    app: createApp(config, { stateRedis, cache, database, views, isStopping: () => false }),
+    stateRedis,
+    reports,
+  };
 }
 
 describe.each([

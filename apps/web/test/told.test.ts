@@ -3,9 +3,10 @@ import { createSessions } from "@lockstep/session-store";
 import request from "supertest";
 import { afterEach, beforeEach, describe, expect, inject, test, vi } from "vitest";
 import { createApp } from "../src/app.ts";
-import { openCache } from "../src/cache/open-cache.ts";
+import { openCache, openStateCache } from "../src/cache/open-cache.ts";
 import { readConfig } from "../src/config.ts";
 import { openDatabase } from "../src/database/connection.ts";
+import { openProfileViews } from "../src/profiles/profile-views.ts";
 import { openRedis } from "../src/redis/connection.ts";
 
 const secret = "told-test";
@@ -18,7 +19,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   vi.restoreAllMocks();
-  server.cache.close();
+  for (const cache of server.caches) cache.close();
   server.stateRedis.disconnect();
   await server.database.destroy();
 });
@@ -35,8 +36,10 @@ function start() {
   const stateRedis = openRedis("state", config.stateRedisUrl, () => undefined);
   const cache = openCache(stateRedis, () => undefined);
   const database = openDatabase({ url: config.databaseUrl, poolSize: 1 });
-  const app = createApp(config, { stateRedis, cache, database, isStopping: () => false });
-  return { app, stateRedis, cache, database };
+  const stateCache = openStateCache(stateRedis, () => undefined);
+  const views = openProfileViews({ database, stateCache });
+  const app = createApp(config, { stateRedis, cache, database, views, isStopping: () => false });
+  return { app, stateRedis, caches: [cache, stateCache], database };
 }
 
 /** A signed-in session with these contents, and the cookie that names it. */

@@ -4,14 +4,43 @@ import { reasonsOf } from "../reasons.ts";
 
 /** Opens the cache that all servers share. `report` hears what no request shows. */
 export function openCache(client: Redis, report: (message: string) => void): Cache {
+  return open(client, report, sentenceOf);
+}
+
+/** Opens the part of it that is in the state Redis: what is accepted there, and saved in the database later. */
+export function openStateCache(client: Redis, report: (message: string) => void): Cache {
+  return open(client, report, sentenceOfState);
+}
+
+function open(
+  client: Redis,
+  report: (message: string) => void,
+  toSentence: (event: CacheEvent) => string | undefined,
+): Cache {
   return createCache({
     client,
     name: "lockstep",
     onEvent: (event) => {
-      const sentence = sentenceOf(event);
+      const sentence = toSentence(event);
       if (sentence !== undefined) report(sentence);
     },
   });
+}
+
+function sentenceOfState(event: CacheEvent): string | undefined {
+  switch (event.type) {
+    case "breaker":
+      // Told of already: it has the sessions too.
+      return undefined;
+    case "unsafe-redis":
+      return `Nothing is counted. ${event.error.message}`;
+    case "flush-failed":
+      return `What was counted could not be saved, and will be tried again: ${reasonsOf(event.error)}`;
+    case "dead-letter":
+      return "A count could not be saved again and again. It is kept in Redis.";
+    default:
+      return sentenceOf(event);
+  }
 }
 
 function sentenceOf(event: CacheEvent): string | undefined {

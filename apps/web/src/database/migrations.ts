@@ -61,6 +61,16 @@ const migrations: Readonly<Record<string, Migration>> = {
       await sql`create index profiles_words on profiles using gin (words) with (fastupdate = off)`.execute(database);
     },
   },
+  "003-profile-views": {
+    async up(database) {
+      await database.schema
+        .createTable("profile_views")
+        .addColumn("id", "uuid", (column) => column.primaryKey().references("profiles.id").onDelete("cascade"))
+        .addColumn("views", "bigint", (column) => column.notNull())
+        .addColumn("version", "bigint", (column) => column.notNull())
+        .execute();
+    },
+  },
 };
 
 /** Runs the migrations that have not run yet. Two at once are safe: kysely lets the second wait for the first. */

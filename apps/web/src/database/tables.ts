@@ -20,6 +20,12 @@ interface Tables {
     sort_name: GeneratedAlways<string>;
     words: GeneratedAlways<string>;
   };
+  /** How often a profile was looked at; `version` tells an older count from a newer one. Both are bigint, which pg gives as text. */
+  profile_views: {
+    id: string;
+    views: string;
+    version: string;
+  };
 }
 
 /** The system of record: accounts and profiles. */

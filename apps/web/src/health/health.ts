@@ -3,6 +3,7 @@ import { Router } from "express";
 import { sql } from "kysely";
 import type { Redis } from "ioredis";
 import type { Database } from "../database/tables.ts";
+import type { ProfileViews } from "../profiles/profile-views.ts";
 
 const deadlineMs = 2_000;
 
@@ -11,6 +12,7 @@ export interface Parts {
   readonly database: Database;
   readonly stateRedis: Redis;
   readonly cache: Cache;
+  readonly views: ProfileViews;
   /** True from the moment the server has been asked to stop. */
   readonly isStopping: () => boolean;
 }

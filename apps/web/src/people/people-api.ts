@@ -1,13 +1,14 @@
 import { Router } from "express";
 import type { Database } from "../database/tables.ts";
+import type { ProfileViews } from "../profiles/profile-views.ts";
 import type { Profiles } from "../profiles/profiles.ts";
 import { requireValid } from "../requests/validation.ts";
 import { readPage } from "./directory.ts";
 import { checkPeopleQuery, peoplePath } from "./people-query.ts";
-import { personAt } from "./person-at.ts";
+import { seePersonAt } from "./person-at.ts";
 
 /** `GET /people`: a page of the directory. `GET /people/:id`: one person. */
-export function peopleApi(parts: { database: Database; profiles: Profiles }): Router {
+export function peopleApi(parts: { database: Database; profiles: Profiles; views: ProfileViews }): Router {
   const router = Router();
 
   router.get("/people", async (req, res) => {
@@ -20,7 +21,8 @@ export function peopleApi(parts: { database: Database; profiles: Profiles }): Ro
   });
 
   router.get("/people/:id", async (req, res) => {
-    res.json(await personAt(parts.profiles, req, res));
+    const { profile, views } = await seePersonAt(parts, req, res);
+    res.json({ ...profile, views });
   });
 
   return router;

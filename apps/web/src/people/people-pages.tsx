@@ -1,5 +1,6 @@
 import { Router } from "express";
 import type { Database } from "../database/tables.ts";
+import type { ProfileViews } from "../profiles/profile-views.ts";
 import type { Profiles } from "../profiles/profiles.ts";
 import { formText } from "../requests/body.ts";
 import { PeoplePage } from "../views/people-page.tsx";
@@ -7,10 +8,13 @@ import { ProfilePage } from "../views/profile-page.tsx";
 import type { SendPage } from "../views/send-page.tsx";
 import { readPage } from "./directory.ts";
 import { checkPeopleQuery } from "./people-query.ts";
-import { personAt } from "./person-at.ts";
+import { seePersonAt } from "./person-at.ts";
 
 /** The directory, page by page or searched, and each person in it. */
-export function peoplePages(parts: { database: Database; profiles: Profiles }, sendPage: SendPage): Router {
+export function peoplePages(
+  parts: { database: Database; profiles: Profiles; views: ProfileViews },
+  sendPage: SendPage,
+): Router {
   const router = Router();
 
   router.get("/people", async (req, res) => {
@@ -26,9 +30,11 @@ export function peoplePages(parts: { database: Database; profiles: Profiles }, s
   });
 
   router.get("/people/:id", async (req, res) => {
-    const profile = await personAt(parts.profiles, req, res);
+    const { profile, views } = await seePersonAt(parts, req, res);
     const isOwn = profile.id === req.session.userId;
-    const content = <ProfilePage profile={profile} eyebrow={<a href="/people">People</a>} isOwn={isOwn} />;
+    const content = (
+      <ProfilePage profile={profile} views={views} eyebrow={<a href="/people">People</a>} isOwn={isOwn} />
+    );
     sendPage(req, res, { title: profile.name, content });
   });
 

@@ -6,10 +6,12 @@ interface ProfilePageProps {
   readonly eyebrow: ComponentChild;
   /** Whether its owner looks at it. */
   readonly isOwn: boolean;
+  /** How often others have looked at it, where that is shown and known. */
+  readonly views?: number | undefined;
 }
 
 /** A profile; its owner finds the way to edit it. */
-export function ProfilePage({ profile, eyebrow, isOwn }: ProfilePageProps) {
+export function ProfilePage({ profile, eyebrow, isOwn, views }: ProfilePageProps) {
   const { name, headline, city, bio, updatedAt } = profile;
   const about = [headline, city].filter((part) => part !== "").join(" · ");
   return (
@@ -25,9 +27,14 @@ export function ProfilePage({ profile, eyebrow, isOwn }: ProfilePageProps) {
           </a>
         )}
         <small>
+          {views !== undefined && <span data-views={views}>Seen {times(views)} by others. </span>}
           Saved <time dateTime={updatedAt}>{updatedAt.slice(0, 19).replace("T", " ")} UTC</time>
         </small>
       </p>
     </>
   );
+}
+
+function times(count: number): string {
+  return count === 1 ? "once" : `${count.toLocaleString("en")} times`;
 }

@@ -1,0 +1,80 @@
+import pg from "pg";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Client, signedInClient } from "./harness/client.ts";
+import { eventually } from "./harness/eventually.ts";
+import { type Stack, startSharedDatabase, startStack } from "./harness/stack.ts";
+
+let database: Awaited<ReturnType<typeof startSharedDatabase>>;
+let stack: Stack;
+beforeAll(async () => {
+  database = await startSharedDatabase();
+  stack = await startStack({ sessionStack: "middleware", databaseUrl: database.url });
+});
+afterAll(async () => {
+  await stack.stop();
+  await database.stop();
+});
+
+interface Person {
+  readonly id: string;
+  readonly views: number;
+}
+
+/** Somebody of the directory whom no other test looks at. */
+async function personAt(index: number): Promise<string> {
+  const answer = await new Client().request("GET", `${stack.server(1)}/api/people`);
+  const { people } = answer.body as { people: readonly Person[] };
+  const person = people[index];
+  if (person === undefined) throw new Error("The directory has too few people.");
+  return person.id;
+}
+
+async function look(client: Client, server: number, id: string): Promise<number> {
+  const answer = await client.request("GET", `${stack.server(server)}/api/people/${id}`);
+  expect(answer.status, answer.text).toBe(200);
+  return (answer.body as Person).views;
+}
+
+/** What the database has; undefined: nothing yet. */
+async function savedViews(id: string): Promise<number | undefined> {
+  const client = new pg.Client({ connectionString: database.url });
+  await client.connect();
+  try {
+    const { rows } = await client.query<{ views: string }>("select views from profile_views where id = $1", [id]);
+    return rows[0] && Number(rows[0].views);
+  } finally {
+    await client.end();
+  }
+}
+
+describe("how often a profile was looked at", () => {
+  test("is counted on all servers at once, and saved behind them", async () => {
+    const id = await personAt(0);
+    const visitor = new Client();
+    for (const [index, server] of [1, 2, 3, 1, 2].entries()) expect(await look(visitor, server, id)).toBe(index + 1);
+    await eventually("the database has the count", async () => (await savedViews(id)) === 5);
+    const page = await visitor.request("GET", `${stack.nginx}/people/${id}`);
+    expect(page.text).toContain("Seen 6 times by others.");
+  });
+
+  test("loses none of those who look at the same moment, on three servers", async () => {
+    const id = await personAt(1);
+    const visitor = new Client();
+    const looks = Array.from({ length: 60 }, (_, index) => look(visitor, (index % 3) + 1, id));
+    const counts = await Promise.all(looks);
+    expect(counts.toSorted((one, other) => one - other)).toEqual(Array.from(counts, (_, index) => index + 1));
+    await eventually("the database has the count", async () => (await savedViews(id)) === 60);
+  });
+
+  test("does not count who looks at their own", async () => {
+    const alice = await signedInClient(stack.server(1));
+    const { body } = await alice.request("GET", `${stack.server(1)}/api/profile`);
+    const { id } = body as Person;
+    const before = await look(alice, 1, id);
+    expect(await look(alice, 2, id)).toBe(before);
+    expect(await look(new Client(), 3, id)).toBe(before + 1);
+    expect((await alice.request("GET", `${stack.server(1)}/people/${id}`)).text).toContain(
+      `data-views="${before + 1}"`,
+    );
+  });
+});
