@@ -56,7 +56,7 @@ function titleOf(title: ts.Expression | undefined): string | undefined {
   return title.head.text + title.templateSpans.map((span) => `…${span.literal.text}`).join("");
 }
 
-describe.each(["docs/sessions.md", "SECURITY.md"])("%s", async (document) => {
+describe.each(["docs/sessions.md", "docs/cache.md", "SECURITY.md"])("%s", async (document) => {
   const markdown = await readFile(new URL(document, repository), "utf8");
   const tests = namedTests(markdown);
 
