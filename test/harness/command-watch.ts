@@ -2,25 +2,23 @@ import { createHash } from "node:crypto";
 import type { Redis } from "ioredis";
 import type { Client } from "./client.ts";
 import { eventually } from "./eventually.ts";
+import { Monitor } from "./monitor.ts";
 
 /**
  * Sees every command that a Redis executes, so that a test knows, rather than hopes, that a session was loaded. Redis
  * executes one command at a time: once a load was seen, whatever is written later was not in it.
  */
 export class CommandWatch {
-  readonly #monitor: Redis;
-  readonly #seen: string[][] = [];
-
-  private constructor(monitor: Redis) {
-    this.#monitor = monitor;
-    monitor.on("monitor", (_time: string, args: string[], source: string) => {
-      // What a script calls is part of the script's own line.
-      if (source !== "lua") this.#seen.push(args);
-    });
-  }
+  readonly #seen: (readonly string[])[] = [];
+  #monitor: Monitor | undefined;
 
   static async start(redis: Redis): Promise<CommandWatch> {
-    return new CommandWatch(await redis.monitor());
+    const watch = new CommandWatch();
+    watch.#monitor = await Monitor.start(redis, ({ args, source }) => {
+      // What a script calls is part of the script's own line.
+      if (source !== "lua") watch.#seen.push(args);
+    });
+    return watch;
   }
 
   /** Runs `act`, then waits until commands were executed that name the session of `client` so often: one may load it twice. */
@@ -34,7 +32,7 @@ export class CommandWatch {
   }
 
   stop(): void {
-    this.#monitor.disconnect();
+    this.#monitor?.stop();
   }
 }
 

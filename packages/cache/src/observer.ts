@@ -52,7 +52,7 @@ export class Observer<T, Id> {
     if (finding === "agreed" || finding === "moved") return;
     counts.add(finding === "copy" ? "staleCopies" : "staleEntries");
     tell({ type: "disagreement", cause: finding });
-    this.#options.onDisagreement?.({ id, cause: finding });
+    await this.#options.onDisagreement?.({ id, cause: finding });
   }
 
   async #find(keys: EntryKeys, id: Id, { value, isCopy }: { value: unknown; isCopy: boolean }): Promise<Finding> {

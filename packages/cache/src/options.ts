@@ -90,7 +90,7 @@ export interface ObserveOptions<Id> {
   /** The part of the reads that a tier answered, from 0 to 1; one is compared at a time, and each costs at least one load. */
   readonly rate: number;
   /** Told of each disagreement, with the id, which no event holds. What it throws becomes an `observation-failed` event. */
-  readonly onDisagreement?: ((found: Disagreement<Id>) => void) | undefined;
+  readonly onDisagreement?: ((found: Disagreement<Id>) => unknown) | undefined;
 }
 
 /** Options of a collection: how one kind of value is loaded, kept and written. All servers must give the same. */

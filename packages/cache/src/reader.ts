@@ -104,6 +104,8 @@ export class Reader<T, Id> {
     this.#tick = new Map();
     const { copies, replicas, rules } = this.#parts;
     const sentAt = performance.now();
+    // What an earlier look found may have been replaced since, and who came meanwhile shares this one.
+    for (const read of reads) read.grace = undefined;
     if (copies) for (const read of reads) read.reservation = copies.reserve(read.keys.entry);
     const { direct, answers } = replicas?.read(reads, rules) ?? { direct: reads, answers: [] };
     this.#ask(direct);

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { extensionAt, lifeOf } from "../src/freshness.ts";
 import { uniqueName } from "./harness/redis.ts";
-import { openTwoServers, openWarmServer, type Server } from "./harness/server.ts";
+import { openServer, openTwoServers, openWarmServer, type Server } from "./harness/server.ts";
 import { Source } from "./harness/source.ts";
 import { until } from "./harness/until.ts";
 
@@ -136,6 +136,43 @@ describe("a value whose life is over", () => {
     isBroken = false;
     source.rows.set("a", "new");
     await until(async () => expect(await other.things.get("a")).toBe("new"));
+  });
+
+  it("is not served by grace to who has come after a write, nor to who has looked again since", async () => {
+    const source = new Source({ a: "old" });
+    let isBroken = false;
+    const load: typeof source.load = async (...args) => {
+      const value = await source.load(...args);
+      if (isBroken) throw new Error("out of order");
+      return value;
+    };
+    const options = { ...grace, load, name: uniqueName() };
+    const [one, other, third] = [
+      await openWarmServer(source, options),
+      openServer(source, options),
+      openServer(source, options),
+    ];
+    await readAndExpire(one, "a", grace.graceMs);
+    const barrier = source.hold();
+    const refreshing = other.things.get("a");
+    await barrier.arrivals(1);
+    const early = one.things.get("a");
+    await until(() => expect(one.things.counts().waited).toBe(1));
+    source.rows.set("a", "new");
+    await third.things.invalidate("a");
+    const loading = third.things.get("a");
+    await barrier.arrivals(2);
+    const late = one.things.get("a");
+    await until(() => {
+      const { waited, coalesced } = one.things.counts();
+      expect(waited + coalesced).toBe(2);
+    });
+    isBroken = true;
+    source.holdNoMore();
+    barrier.release();
+    const failed = { status: "rejected", reason: new Error("out of order") };
+    expect(await Promise.allSettled([early, late, loading])).toEqual([failed, failed, failed]);
+    expect(await refreshing).toBe("old"); // its own look came before the write
   });
 
   it("is served by grace to who would otherwise wait for a source that hangs, within the load's time", async () => {

@@ -124,6 +124,18 @@ describe("an observer", () => {
     await untilObserved(server, "a");
   });
 
+  it("does no harm where who is told throws, or rejects", async () => {
+    const source = new Source({ a: "old" });
+    const onDisagreement = () => Promise.reject(new Error("nobody listens"));
+    const server = await openWarmServer(source, { observe: { rate: 1, onDisagreement } });
+    await untilObserved(server, "a");
+    source.rows.set("a", "new");
+    await until(async () => {
+      await server.things.get("a");
+      expect(server.events.map(({ type }) => type)).toContain("observation-failed");
+    });
+  });
+
   it("must be asked for a part of the reads", async () => {
     const { cache } = await openWarmServer(new Source());
     for (const rate of [-0.1, 1.1, NaN]) {

@@ -4,6 +4,7 @@ import { connect, startOwnRedis } from "../../redis-kit/test/harness/redis.ts";
 import { deadlineMs, openBesideAnother, typesOf, unavailable } from "./harness/outage.ts";
 import { openServer } from "./harness/server.ts";
 import { Source } from "./harness/source.ts";
+import { untilOldEnough } from "./harness/redis.ts";
 import { until } from "./harness/until.ts";
 
 describe("F7: while Redis is gone", () => {
@@ -78,6 +79,23 @@ describe("F7: while Redis is gone", () => {
     expect(other.things.counts().uncached).toBe(1);
     await proxy.set("pass");
     await until(async () => expect((await other.things.lookup("a")).from).toBe("shared"));
+  });
+});
+
+describe("a Redis that takes no writes", () => {
+  it("serves what it has, also beside an entry whose writer has died", async () => {
+    const redis = await startOwnRedis();
+    const source = new Source({ a: "cached", z: "not cached" });
+    const server = openServer(source, { client: connect(redis.port), pendingMs: 500, commitDeadlineMs: 490 });
+    await untilOldEnough(server.client, 500);
+    await server.things.get("a");
+    await until(() => expect(server.things.counts().fills).toBe(1));
+    await server.client.hset(server.keysOf("z").mark, "dead", "1");
+    await server.client.config("SET", "min-replicas-to-write", "1");
+    expect(await server.things.lookupMany(["a", "z"])).toEqual([
+      { value: "cached", from: "shared" },
+      { value: "not cached", from: "source" },
+    ]);
   });
 });
 
