@@ -36,6 +36,10 @@ if isItsFault and failures >= tonumber(ARGV[6]) and isToBeSaved(KEYS[6], entry) 
   redis.call("HSET", KEYS[5], row, ARGV[4] .. " " .. failures)
   return "dead"
 end
+-- A failure that arrives again is of a row that may have been saved since.
+if not redis.call("ZSCORE", KEYS[2], row) then
+  return "waiting"
+end
 redis.call("HSET", KEYS[4], row, failures .. " " .. digits(now))
 redis.call("ZADD", KEYS[2], "XX", digits(now + math.min(ARGV[7] * 4 ^ failures, ARGV[8])), row)
 return "waiting"

@@ -1,5 +1,3 @@
-import { readFileSync } from "node:fs";
-import type { Redis } from "ioredis";
 import { describe, expect, it } from "vitest";
 import { Barrier } from "../../../test/harness/cache/barrier.ts";
 import { connect } from "../../redis-kit/test/harness/redis.ts";
@@ -65,6 +63,28 @@ describe("a source that is down for a while", () => {
     },
     40_000,
   );
+});
+
+describe("a source that one server alone cannot reach", () => {
+  it("is reached by another, which is given its turn", async () => {
+    const { port } = await startQueueRedis();
+    const ledger = new Ledger();
+    const name = uniqueName();
+    const out = new Error("The password has changed.");
+    const ill = openQueueServer(ledger, {
+      client: connect(port),
+      name,
+      save: () => Promise.reject(out),
+      saveTimeoutMs: 100,
+    });
+    const ids = idsOf(40);
+    await Promise.all(ids.map((id) => ill.rows.set(id, `value of ${id}`)));
+    await until(() => expect(typesOf(ill)).toContain("flush-failed"));
+    openQueueServer(ledger, { client: connect(port), name, saveTimeoutMs: 100 });
+    await untilSaved(ill);
+    expect(ids.map((id) => ledger.valueOf(id))).toEqual(ids.map((id) => `value of ${id}`));
+    expect(ill.rows.counts().deadLetters).toBe(0);
+  }, 40_000);
 });
 
 describe("a row that the source refuses", () => {
@@ -209,6 +229,14 @@ describe("a drain", () => {
     expect(ledger.rows.has("later")).toBe(false);
   });
 
+  it("needs a time that can be meant", async () => {
+    const { client } = await startQueueRedis();
+    const { rows } = openQueueServer(new Ledger(), { client });
+    for (const timeoutMs of [NaN, -1, undefined as never]) {
+      await expect(rows.drain({ timeoutMs })).rejects.toThrow(TypeError);
+    }
+  });
+
   it("tells how many rows are left when its time is over", async () => {
     const { client } = await startQueueRedis();
     const ledger = new Ledger();
@@ -231,7 +259,6 @@ describe("the lease of a partition", () => {
     await one?.rows.set("a", "first");
     await held.arrivals(1);
     const lease = one?.keys.of("a").partition.lease ?? "";
-    await knowRelease(client);
     for (const server of [one, other]) server?.cache.close();
     await new Promise(setImmediate);
     // Behind what they have sent when they were closed.
@@ -300,6 +327,18 @@ describe("the lease of a partition", () => {
     expect(ledger.backwards).toEqual([]);
   });
 
+  it("is given back by a server that is closed when nothing waits any more", async () => {
+    const { client } = await startQueueRedis();
+    const { cache, rows, keys } = openQueueServer(new Ledger(), { client });
+    await rows.set("a", 1);
+    expect(await rows.drain({ timeoutMs: 10_000 })).toBe(0);
+    const { lease } = keys.of("a").partition;
+    expect(await client.exists(lease)).toBe(1);
+    cache.close();
+    await new Promise(setImmediate);
+    expect(await client.exists(lease)).toBe(0);
+  });
+
   it("is given back by a server that is closed, so that another need not wait", async () => {
     const { client } = await startQueueRedis();
     const ledger = new Ledger();
@@ -307,7 +346,6 @@ describe("the lease of a partition", () => {
     await rows.set("a", 1);
     const { lease } = keys.of("a").partition;
     await until(async () => expect(await client.exists(lease)).toBe(1));
-    await knowRelease(client);
     cache.close();
     await new Promise(setImmediate);
     // On the same connection, so it is asked behind the release, long before the lease would lapse.
@@ -315,8 +353,3 @@ describe("the lease of a partition", () => {
     expect(ledger.batches).toEqual([]);
   });
 });
-
-/** The release is known to Redis afterwards: it is one command then. */
-async function knowRelease(client: Redis): Promise<void> {
-  await client.script("LOAD", readFileSync(new URL("../lua/queue-release.lua", import.meta.url), "utf8"));
-}

@@ -155,6 +155,27 @@ describe("a write that its client sends again, since the connection broke before
     expect(await other?.rows.get("a")).toBe(2);
   });
 
+  it("counts once, and is told as unknown, where its process stood still until its token was forgotten", async () => {
+    const { port } = await startQueueRedis();
+    const deadlineMs = 150;
+    let isStalled = false;
+    const client = intercept(connect(port), (send) => {
+      const first = send();
+      if (!isStalled) return first;
+      isStalled = false;
+      // In the turn in which it has left: Redis runs it meanwhile.
+      const end = Date.now() + 2 * deadlineMs + 100;
+      while (Date.now() < end);
+      return first.then(send); // its answer is lost, and it is sent again
+    });
+    const { rows } = openQueueServer(new Ledger<number>(), { client, flushAfterMs: hour, deadlineMs });
+    await until(() => rows.set("a", 0));
+    expect(await rows.increment("a")).toBe(1);
+    isStalled = true;
+    await expect(rows.increment("a")).rejects.toMatchObject({ code: "OUTCOME_UNKNOWN" });
+    await until(async () => expect(await rows.get("a")).toBe(2));
+  });
+
   it("is void once its caller has been told that its outcome is unknown, and some time has passed", async () => {
     const { port } = await startQueueRedis();
     const ledger = new Ledger<number>();

@@ -131,5 +131,7 @@ function tellsOfOutage(outcome: Outcome<unknown>): boolean {
   if (!("error" in outcome)) return false;
   const { failure, replyCode, wasHurried } = outcome.error;
   if (wasHurried) return false;
-  return failure !== "refused" || (replyCode !== undefined && unfitServer.has(replyCode));
+  // One that knows why it was not answered was refused at last: a slot on the move, say.
+  if (replyCode !== undefined) return unfitServer.has(replyCode);
+  return failure !== "refused";
 }

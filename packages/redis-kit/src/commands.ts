@@ -116,12 +116,14 @@ function asCommandError(what: string, thrown: unknown): CommandError {
     const replyCode = replyCodeOf(error);
     return new CommandError("refused", `Redis refused ${what}: ${replyCode}.`, { cause: error, replyCode });
   }
-  // What a Cluster's node last refused it with, again and again: a slot that is on its way to another (TRYAGAIN).
+  // What a Cluster's node last refused it with, again and again: a slot that is on its way to another (TRYAGAIN). That tells nothing of
+  // the tries before: one may have run, and its answer been lost.
   const redirected =
-    error instanceof Error && /^Too many Cluster redirections\. Last error: (?:\w+: )?([A-Z]+)/.exec(error.message);
+    error instanceof Error && /^Too many Cluster redirections\. Last error: ReplyError: ([A-Z]+)/.exec(error.message);
   if (redirected) {
     const [, replyCode = "ERR"] = redirected;
-    return new CommandError("refused", `A Cluster refused ${what}: ${replyCode}.`, { cause: error, replyCode });
+    const message = `A Cluster refused ${what} again and again: ${replyCode}.`;
+    return new CommandError("no-reply", message, { cause: error, replyCode });
   }
   // ioredis says these, and only these, of a command that it neither sent nor queued.
   if (error instanceof Error && /^(Stream isn't writeable|Cluster isn't ready)/.test(error.message)) {

@@ -11,7 +11,7 @@ export type CommandFailure = "not-sent" | "refused" | "no-reply";
 export class CommandError extends Error {
   override readonly name = "CommandError";
   readonly failure: CommandFailure;
-  /** The first word of what Redis replied, such as `OOM`; only where it refused. */
+  /** The first word of what Redis replied, such as `OOM`, where it refused; without a reply, what a Cluster last said of it. */
   readonly replyCode: string | undefined;
   /** Whether it was given less time than a command usually is, so that its lateness tells nothing of the server. */
   readonly wasHurried: boolean;

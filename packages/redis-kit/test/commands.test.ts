@@ -102,3 +102,17 @@ describe("work that sends something", () => {
     }
   });
 });
+
+describe("a command that a Cluster redirects for too long", () => {
+  const failure = async (last: string) => {
+    const { commands } = await started();
+    const error = new Error(`Too many Cluster redirections. Last error: ${last}`);
+    return commands.send("a test", () => Promise.reject(error)).catch((thrown: unknown) => thrown);
+  };
+
+  it("may have run: its last refusal tells nothing of the tries before", async () => {
+    const tryAgain = await failure("ReplyError: TRYAGAIN Multiple keys request during rehashing of slot");
+    expect(tryAgain).toMatchObject({ failure: "no-reply", replyCode: "TRYAGAIN" });
+    expect(await failure("Error: Connection is closed.")).toMatchObject({ failure: "no-reply", replyCode: undefined });
+  });
+});

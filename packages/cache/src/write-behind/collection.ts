@@ -88,7 +88,7 @@ export interface WriteBehindCollection<T> {
    *
    * @param options `timeoutMs`: how long it may take
    * @returns how many rows are left; dead letters are not counted
-   * @throws {@link CacheError} `UNAVAILABLE`: nobody knows how many
+   * @throws {@link CacheError} `UNAVAILABLE`: nobody knows how many @throws TypeError for a time that can't be meant
    */
   drain(options: { readonly timeoutMs: number }): Promise<number>;
 
@@ -193,6 +193,7 @@ export class OpenWriteBehindCollection<T> implements WriteBehindCollection<T> {
   }
 
   async drain({ timeoutMs }: { readonly timeoutMs: number }): Promise<number> {
+    if (!(timeoutMs >= 0)) throw new TypeError("Lockstep cache: timeoutMs must be a number of milliseconds.");
     const endsAt = performance.now() + timeoutMs;
     const starts = (await this.#view.partitions()).map(({ time }) => time);
     this.#flusher.hurry(starts.map((start) => start + this.#options.flushAfterMs));

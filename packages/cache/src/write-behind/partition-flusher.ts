@@ -82,13 +82,17 @@ export class PartitionFlusher<T> {
   async step(): Promise<number> {
     const { commands, trust } = this.#parts.shared;
     const pausedMs = this.#pausedUntil - performance.now();
+    if (pausedMs > 0) {
+      // The source may refuse this server alone: another is to have its turn.
+      await this.release();
+      return Math.min(pausedMs, this.#lookAgainMs);
+    }
     const epochAge = trust.epochAge(this.#holder.leaseMs);
-    const count = pausedMs > 0 ? 0 : this.#batchSize;
-    const claim = await claimRows(commands, this.#holder, { count, dueBy: this.#dueBy, epochAge });
+    const claim = await claimRows(commands, this.#holder, { count: this.#batchSize, dueBy: this.#dueBy, epochAge });
     await trust.meet(claim.epoch);
-    this.#isHeld = claim.outcome === "held";
+    // Where nothing waits, what was held is held until it lapses.
+    if (claim.outcome !== "idle") this.#isHeld = claim.outcome === "held";
     if (claim.outcome !== "held") return claim.outcome === "idle" ? this.#pollMs : this.#lookAgainMs;
-    if (pausedMs > 0) return Math.min(pausedMs, this.#lookAgainMs);
     if (claim.rows.length === 0) return Math.min(Math.max(1, claim.nextDue - claim.time), this.#pollMs);
     await this.#parts.inTurn(() => this.#flush(claim.rows));
     return 0;
@@ -96,8 +100,9 @@ export class PartitionFlusher<T> {
 
   /** Lets another server take over at once, unless the source may be at a save still: the lease must outlive that. */
   async release(): Promise<void> {
-    if (this.#isHeld && performance.now() > this.#busyUntil)
-      await releaseLease(this.#parts.shared.commands, this.#holder);
+    if (!this.#isHeld || performance.now() <= this.#busyUntil) return;
+    this.#isHeld = false;
+    await releaseLease(this.#parts.shared.commands, this.#holder);
   }
 
   /** A lease is renewed, or looked for, several times in its life. */
@@ -108,9 +113,9 @@ export class PartitionFlusher<T> {
   async #flush(names: readonly string[]): Promise<void> {
     const sentAt = performance.now();
     const taken = await takeRows(this.#parts.shared.commands, this.#holder, { rows: names, maxBytes: maxBatchBytes });
-    if (taken === "lost" || this.#parts.signal.aborted) return;
+    if (taken === "lost") return;
     const rows = await this.#certain(taken.rows);
-    if (rows.length === 0) return;
+    if (rows.length === 0 || this.#parts.signal.aborted) return;
     const now = performance.now();
     const { saveTimeoutMs } = this.#options;
     const deadline = Math.min(now + saveTimeoutMs, sentAt + this.#holder.leaseMs * (1 - clockDrift));

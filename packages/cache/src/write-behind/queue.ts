@@ -1,7 +1,7 @@
 import { CommandError } from "@lockstep/redis-kit";
 import { CacheError, unavailable } from "../errors.ts";
 import type { PartitionKeys, QueueKeys, RowKeys } from "../keys.ts";
-import type { ResolvedWriteBehindOptions } from "../options.ts";
+import { type ResolvedWriteBehindOptions, clockDrift } from "../options.ts";
 import { type WriteReply, type WriteRequest, incrementRow, setRow } from "../queue-scripts.ts";
 import type { Shared } from "./shared.ts";
 
@@ -59,6 +59,14 @@ export class Queue {
       this.#clocks.set(keys.partition, { time: reply.time, at });
       if (reply.outcome === "full") {
         throw new CacheError("OVERLOADED", "Too many rows wait to be saved: a write of one more was refused.");
+      }
+      // What has arrived now is void; but it may be the second coming of what has run and was not answered, its token forgotten since.
+      const isForgotten = performance.now() - at >= 2 * this.#shared.deadlineMs * (1 - clockDrift);
+      if (request.notAfter > 0 && isForgotten && (reply.outcome === "unknown" || reply.outcome === "late")) {
+        throw new CacheError(
+          "OUTCOME_UNKNOWN",
+          "Redis answered a write too late to tell whether it has been accepted.",
+        );
       }
       if (reply.outcome === "unknown") await trust.check(reply.epoch).catch(rethrowUnavailable);
       else if (reply.outcome !== "late") return reply;
