@@ -14,15 +14,14 @@ import {
   type CacheOptions,
   type CollectionOptions,
   type ResolvedCacheOptions,
-  type WriteBehindOptions,
   resolveCacheOptions,
   resolveCollectionOptions,
-  resolveWriteBehindOptions,
 } from "./options.ts";
 import type { PayoffReport } from "./payoff.ts";
 import { Replicas } from "./replicas.ts";
 import { Sweep } from "./sweep.ts";
 import { OpenWriteBehindCollection, type WriteBehindCollection } from "./write-behind/collection.ts";
+import { type WriteBehindOptions, resolveWriteBehindOptions } from "./write-behind/options.ts";
 import type { Shared } from "./write-behind/shared.ts";
 import { Trust } from "./drivers/trust.ts";
 

@@ -22,10 +22,7 @@ export type {
   LoadMany,
   Memcached,
   ObserveOptions,
-  Row,
-  Save,
   SharedTier,
-  WriteBehindOptions,
   WriteContext,
   WritePolicy,
 } from "./options.ts";
@@ -34,3 +31,4 @@ export type { Lookup } from "./reader.ts";
 export type { Backlog, DeadLetter } from "./write-behind/backlog.ts";
 export type { WriteBehindCollection } from "./write-behind/collection.ts";
 export type { WriteBehindCounts, WriteBehindTime } from "./write-behind/counts.ts";
+export type { Row, Save, WriteBehindOptions } from "./write-behind/options.ts";

@@ -2,6 +2,7 @@ import { keyPrefixOf, type RedisClient } from "@lockstep/redis-kit";
 import { MemcachedServers } from "./drivers/memcached-servers.ts";
 import { type Memory, MemoryItems } from "./drivers/memory-items.ts";
 import type { CacheEvent } from "./events.ts";
+import { demand, isText, milliseconds, millisecondsOrNone, positive, whole } from "./option-checks.ts";
 
 /** Memcached servers, from `connectMemcached` of `@lockstep/cache/memcached`. They stay yours: no cache closes them. */
 export interface Memcached {
@@ -160,54 +161,6 @@ export interface CollectionOptions<T, Id = string> {
   readonly onUnavailable?: "reject" | "proceed" | undefined;
 }
 
-/** An accepted write of a write-behind collection that is to be saved. */
-export interface Row<T> {
-  /** Each is in a batch once, with the newest value that was accepted. */
-  readonly id: string;
-  /** `undefined`: it is to be deleted. Deeply frozen. */
-  readonly value: Readonly<T> | undefined;
-  /**
-   * Grows with each accepted write of an id, from one server to the next: microseconds of Redis' clock, or more. A batch may
-   * come more than once, so save only where the version that is there is smaller.
-   */
-  readonly version: number;
-}
-
-/**
- * Saves a batch in the source, by its deadline; what it throws makes the whole batch be tried again. It may be given
- * rows that it has saved before.
- */
-export type Save<T> = (batch: readonly Row<T>[], context: WriteContext) => Promise<unknown>;
-
-/** Options of a write-behind collection. Those of reading are as in {@link CollectionOptions}. All servers must give the same. */
-export interface WriteBehindOptions<T> extends Pick<
-  CollectionOptions<T>,
-  | "load"
-  | "loadMany"
-  | "ttlMs"
-  | "missingMs"
-  | "jitter"
-  | "loadTimeoutMs"
-  | "maxSourceConcurrency"
-  | "maxSourceQueue"
-  | "maxBytes"
-> {
-  /** A write is accepted by Redis, and saved in the source later. */
-  readonly writePolicy: "write-behind";
-  /** Saves a batch. */
-  readonly save: Save<T>;
-  /** How long a save may take, in ms; default 4,000. A server's death holds up its rows for about as long. */
-  readonly saveTimeoutMs?: number | undefined;
-  /** How long a row waits for later writes of its id, and for others, before it is saved, in ms; default 1,000. */
-  readonly flushAfterMs?: number | undefined;
-  /** How many rows one batch has at most; default 100, at most 1,000. */
-  readonly maxBatch?: number | undefined;
-  /** How often a row may fail alone, while the source saves others, before it becomes a dead letter; default 5. */
-  readonly maxAttempts?: number | undefined;
-  /** How many rows may wait, dead letters included; default 10,000, a sixteenth of it in each partition. Further ids are refused. */
-  readonly maxBacklog?: number | undefined;
-}
-
 /** Options of a cache as it uses them: checked, and none missing. */
 export interface ResolvedCacheOptions {
   readonly tier: RedisClient | MemcachedServers | MemoryItems;
@@ -244,25 +197,6 @@ export interface ResolvedCollectionOptions<T, Id> {
   readonly maxBytes: number;
   readonly onUnavailable: "reject" | "proceed";
 }
-
-/** Options of a write-behind collection as it uses them: checked, and none missing. */
-export interface ResolvedWriteBehindOptions<T> {
-  readonly reads: ResolvedCollectionOptions<T, string>;
-  readonly save: Save<T>;
-  readonly saveTimeoutMs: number;
-  /** The life of a flusher's lease. */
-  readonly leaseMs: number;
-  readonly flushAfterMs: number;
-  readonly maxBatch: number;
-  readonly maxAttempts: number;
-  readonly maxBacklog: number;
-}
-
-/** How much longer than a save a flusher's lease lives: the time to hand the batch out. */
-const leaseMarginMs = 250;
-
-/** Nearly 25 days. */
-const maxMs = 2 ** 31 - 1;
 
 /** How far two clocks may drift apart in a second: COHERENCE ρ, generous for any crystal. */
 export const clockDrift = 0.01;
@@ -349,55 +283,4 @@ function replicasOf({ client, replicas }: CacheOptions & { replicas?: RedisClien
   const rule = "replicas must be an ioredis client with the keyPrefix of client";
   demand(rule, client !== undefined && isClient && keyPrefixOf(replicas) === keyPrefixOf(client));
   return replicas;
-}
-
-/** @throws TypeError naming the first option that can't be meant */
-export function resolveWriteBehindOptions<T>(
-  type: string,
-  options: WriteBehindOptions<T>,
-): ResolvedWriteBehindOptions<T> {
-  const { load, loadMany, ttlMs, missingMs, jitter, loadTimeoutMs, maxSourceConcurrency, maxSourceQueue, maxBytes } =
-    options;
-  demand("maxBatch must be at most 1000", (options.maxBatch ?? 0) <= 1_000);
-  demand("save must be a function", typeof (options as Partial<WriteBehindOptions<T>>).save === "function");
-  const limits = { jitter, loadTimeoutMs, maxSourceConcurrency, maxSourceQueue, maxBytes };
-  const saveTimeoutMs = milliseconds("saveTimeoutMs", options.saveTimeoutMs ?? 4_000);
-  return {
-    reads: resolveCollectionOptions(type, { load, loadMany, ttlMs, missingMs, ...limits }),
-    save: options.save,
-    saveTimeoutMs,
-    leaseMs: milliseconds("saveTimeoutMs with its margin", (saveTimeoutMs + leaseMarginMs) / (1 - clockDrift)),
-    flushAfterMs: millisecondsOrNone("flushAfterMs", options.flushAfterMs ?? 1_000),
-    maxBatch: whole("maxBatch", options.maxBatch ?? 100),
-    maxAttempts: whole("maxAttempts", options.maxAttempts ?? 5),
-    maxBacklog: whole("maxBacklog", options.maxBacklog ?? 10_000),
-  };
-}
-
-function demand(rule: string, kept: boolean): void {
-  if (!kept) throw new TypeError(`Lockstep cache: ${rule}.`);
-}
-
-function positive(name: string, value: number): number {
-  demand(`${name} must be a positive number`, Number.isFinite(value) && value > 0);
-  return value;
-}
-
-function whole(name: string, value: number): number {
-  demand(`${name} must be a whole number above 0`, Number.isSafeInteger(value) && value > 0);
-  return value;
-}
-
-/** Servers take whole milliseconds, at least one; a timer takes no more than 31 bits of them. */
-function milliseconds(name: string, value: number): number {
-  demand(`${name} must be at most ${maxMs}`, value <= maxMs);
-  return Math.max(1, Math.round(positive(name, value)));
-}
-
-function millisecondsOrNone(name: string, value: number): number {
-  return value === 0 ? 0 : milliseconds(name, value);
-}
-
-function isText(value: unknown, pattern: RegExp): boolean {
-  return typeof value === "string" && pattern.test(value);
 }

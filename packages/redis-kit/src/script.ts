@@ -18,38 +18,41 @@ export function readScript(...files: readonly URL[]): Script {
 }
 
 /**
- * Runs a script that only reads, as {@link runScript} does, but where a client sends its reads: to replicas, if it is told to.
- */
-export async function runReadOnlyScript(
-  client: RedisClient,
-  script: Script,
-  keys: readonly string[],
-  args: readonly (string | number)[],
-): Promise<unknown> {
-  try {
-    return await client.evalsha_ro(script.sha1, keys.length, ...keys, ...args);
-  } catch (error) {
-    if (!isUnknownScript(error)) throw error;
-    return client.eval_ro(script.text, keys.length, ...keys, ...args);
-  }
-}
-
-/**
  * Runs a script by its digest, and by its text where the server does not have it yet (new, restarted or failed over).
  *
  * All keys must be in one Cluster slot: they decide which node runs it.
  */
-export async function runScript(
+export function runScript(
   client: RedisClient,
   script: Script,
   keys: readonly string[],
   args: readonly (string | number)[],
 ): Promise<unknown> {
+  return run(
+    () => client.evalsha(script.sha1, keys.length, ...keys, ...args),
+    () => client.eval(script.text, keys.length, ...keys, ...args),
+  );
+}
+
+/** The same for a script that only reads, where a client sends its reads: to replicas, if it is told to. */
+export function runReadOnlyScript(
+  client: RedisClient,
+  script: Script,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+): Promise<unknown> {
+  return run(
+    () => client.evalsha_ro(script.sha1, keys.length, ...keys, ...args),
+    () => client.eval_ro(script.text, keys.length, ...keys, ...args),
+  );
+}
+
+async function run(byDigest: () => Promise<unknown>, byText: () => Promise<unknown>): Promise<unknown> {
   try {
-    return await client.evalsha(script.sha1, keys.length, ...keys, ...args);
+    return await byDigest();
   } catch (error) {
     if (!isUnknownScript(error)) throw error;
-    return client.eval(script.text, keys.length, ...keys, ...args);
+    return byText();
   }
 }
 

@@ -4,7 +4,7 @@ import { CacheError } from "../errors.ts";
 import type { CollectionEvent } from "../events.ts";
 import { lifeOf } from "../freshness.ts";
 import { idOfRow } from "../keys.ts";
-import { type ResolvedWriteBehindOptions, clockDrift } from "../options.ts";
+import { clockDrift } from "../options.ts";
 import {
   type Holder,
   type TakenRow,
@@ -15,6 +15,7 @@ import {
   takeRows,
 } from "../queue-scripts.ts";
 import type { WriteCounts } from "./counts.ts";
+import type { ResolvedWriteBehindOptions } from "./options.ts";
 import type { Shared } from "./shared.ts";
 
 /** What the flushers of one collection's partitions share. */

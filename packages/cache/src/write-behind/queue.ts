@@ -1,8 +1,9 @@
 import { CommandError } from "@lockstep/redis-kit";
 import { CacheError, unavailable } from "../errors.ts";
 import type { PartitionKeys, QueueKeys, RowKeys } from "../keys.ts";
-import { type ResolvedWriteBehindOptions, clockDrift } from "../options.ts";
+import { clockDrift } from "../options.ts";
 import { type WriteReply, type WriteRequest, incrementRow, setRow } from "../queue-scripts.ts";
+import type { ResolvedWriteBehindOptions } from "./options.ts";
 import type { Shared } from "./shared.ts";
 
 /** How often a write is sent that was refused for its epoch or its time, both of which the answer tells. */
