@@ -192,5 +192,5 @@ function isHit(
   { revision }: EntryRules,
 ): boolean {
   const isValue = entry.text.startsWith("v") || entry.text.startsWith("m");
-  return isValue && isOfRevision(entry.text, revision) && replicationId.startsWith(entry.epoch.slice(8));
+  return isValue && isOfRevision(entry.text, revision) && replicationId.startsWith(entry.epoch);
 }

@@ -11,8 +11,8 @@ export interface ServerInfo {
   readonly role: "primary" | "replica";
   readonly uptimeS: number;
   /**
-   * Names the time from one start or failover of the primary to the next: 8 hexadecimal digits of the run id and 8 of the
-   * replication id, since the run id alone comes back after two failovers.
+   * Names the time from one start or failover of the primary to the next: 16 hexadecimal digits of the replication id. A primary
+   * makes itself a new one at each. (The run id comes back after two failovers.)
    */
   readonly epoch: string;
   /** Names the history of writes that this server is in: 40 hexadecimal digits. */
@@ -53,6 +53,6 @@ export function parseServerInfo(info: string): ServerInfo {
     uptimeS: Number(field("uptime_in_seconds")),
     replicationId: field("master_replid"),
     replicationOffset: Number(field("master_repl_offset")),
-    epoch: field("run_id").slice(0, 8) + field("master_replid").slice(0, 8),
+    epoch: field("master_replid").slice(0, 16),
   };
 }

@@ -5,7 +5,6 @@ import { connect, startOwnRedis } from "./harness/redis.ts";
 const reply = [
   "# Server",
   "redis_version:7.0.15",
-  "run_id:0123456789abcdef0123456789abcdef01234567",
   "uptime_in_seconds:42",
   "executable:/usr/bin/redis:server",
   "# Memory",
@@ -27,7 +26,7 @@ describe("what a server says of itself", () => {
       aofEnabled: true,
       role: "replica",
       uptimeS: 42,
-      epoch: "01234567fedcba98",
+      epoch: "fedcba9876543210",
       replicationId: "fedcba9876543210fedcba9876543210fedcba98",
       replicationOffset: 1_234,
     });
@@ -70,7 +69,5 @@ describe("what a server says of itself", () => {
     const promoted = await readServerInfo(client);
     expect(promoted.role).toBe("primary");
     expect(promoted.epoch).not.toBe(epoch);
-    // Why the run id alone would not do.
-    expect(promoted.epoch.slice(0, 8)).toBe(epoch.slice(0, 8));
   });
 });
