@@ -3,6 +3,7 @@
 --   v<revision>:<JSON>                       a value
 --   m<revision>:                             the source has no such value
 --   f<token>                                 someone is loading it
+--   u                                        it was loaded, and is not to be kept
 --   r<until> <token> <one of the first two>  its life is over: someone refreshes it, or, if the token is "-", that has just
 --                                            failed and nobody does, until then in ms on this server's wall clock
 

@@ -16,7 +16,7 @@
 -- ARGV[7]  "life": what is left of its life is to be told of a hit
 -- returns  the epoch, then for each entry its whole text, or { its whole text, what is left of its life in ms }, or { its text without
 --          the epoch, 0 or for how long its life has been over in ms, negative, "refresh" | "running" | "failed" }, or
---          "fill" | "busy" | "pending" | "young" | "full": Redis takes no writes (no memory, no disk, too few replicas), and is read
+--          "fill" | "unkept" | "busy" | "pending" | "young" | "full": Redis takes no writes (no memory, no disk, too few replicas), and is read
 --          from all the same
 
 local revision, extraMs = ARGV[5], tonumber(ARGV[6])
@@ -70,6 +70,8 @@ for i = 1, #KEYS, 2 do
       -- As it is: cutting the epoch off would copy it once more.
       replies[#replies + 1] = leftMs and { entry, leftMs } or entry
     end
+  elseif kind == "u" then
+    replies[#replies + 1] = "unkept"
   else
     -- The caller's own token may be there already, sent twice as above.
     local isLoading = kind == "f" and entry ~= epoch .. " f" .. token

@@ -6,7 +6,7 @@
 -- KEYS  the entries
 -- ARGV  for each entry: the token, what to do, a time in ms, a text:
 --       "store"   the text is stored for the time
---       "unkept"  nothing is, and an old value goes
+--       "unkept"  nothing is, and an old value goes; for the time each reader loads for itself
 --       "unused"  an old value stays, to be refreshed by the next reader
 --       "failed"  it stays, and nobody refreshes it for the time
 -- returns  for each entry "stored" | "released" | "refused"
@@ -27,7 +27,9 @@ for i, key in ipairs(KEYS) do
     redis.call("SET", key, epoch .. " " .. text, "PX", ms)
     replies[i] = "stored"
   else
-    if isFill or action == "unkept" then
+    if action == "unkept" then
+      redis.call("SET", key, epoch .. " u", "PX", ms)
+    elseif isFill then
       redis.call("DEL", key)
     elseif action == "unused" then
       redis.call("SET", key, epoch .. " " .. old, "KEEPTTL")

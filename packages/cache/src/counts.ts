@@ -25,7 +25,7 @@ export interface CollectionCounts {
   /** Reads that waited for the load of another caller or server. */
   readonly waited: number;
   /**
-   * Reads answered by the source past the cache: a write was pending, the server has just started or failed over or
+   * Reads answered by the source past the cache: a write was pending, the value is not to be kept (too large), the server has just started or failed over or
    * is full, the entry was corrupt or had changed while it was gone, or another's load took too long.
    */
   readonly uncached: number;

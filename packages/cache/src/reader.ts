@@ -157,6 +157,7 @@ export class Reader<T, Id> {
       case "busy":
         this.#wait(read);
         return;
+      case "unkept":
       case "pending":
       case "young":
       case "full":

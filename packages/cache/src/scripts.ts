@@ -1,6 +1,6 @@
 import { type CircuitBreaker, type RedisClient, readScript, runReadOnlyScript, runScript } from "@lockstep/redis-kit";
 import { revisionIn } from "./codec.ts";
-import type { EntryRules, Fill, FillOutcome, ReadReply } from "./drivers/driver.ts";
+import { type EntryRules, type Fill, type FillOutcome, type ReadReply, unkeptMs } from "./drivers/driver.ts";
 import type { EntryKeys } from "./keys.ts";
 
 const file = (name: string) => new URL(`../lua/${name}.lua`, import.meta.url);
@@ -63,7 +63,8 @@ export async function readEntries(
 function readReply(reply: RawReply, token: string): ReadReply {
   if (typeof reply === "string") {
     if (reply === "fill") return { outcome: "fill", token };
-    if (reply === "busy" || reply === "pending" || reply === "young" || reply === "full") return { outcome: reply };
+    if (reply === "unkept" || reply === "busy" || reply === "pending") return { outcome: reply };
+    if (reply === "young" || reply === "full") return { outcome: reply };
     return { outcome: "hit", text: reply.slice(epochLength + 1) };
   }
   const [text, leftMs, refresh] = reply;
@@ -107,7 +108,7 @@ export async function storeEntries(
 }
 
 function storeArguments(result: Fill["result"], extraMs: number): [action: string, ms: number, text: string] {
-  if (typeof result === "string") return [result, 0, ""];
+  if (typeof result === "string") return [result, unkeptMs, ""];
   return "text" in result ? ["store", result.lifeMs + extraMs, result.text] : [result.outcome, result.pauseMs, ""];
 }
 

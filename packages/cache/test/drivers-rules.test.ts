@@ -98,7 +98,7 @@ describe.each(setups)("the rules of a driver, on $name", ({ start }) => {
     expect(await store(driver, keys, { token: dead, result: value }, rules)).toBe("refused");
   });
 
-  it.each(["unkept", "unused", { outcome: "failed", pauseMs: 60_000 }] as const)(
+  it.each(["unused", { outcome: "failed", pauseMs: 60_000 }] as const)(
     "a token that is given back (%j) leaves an absent entry to the next reader",
     async (result) => {
       const { driver, other, keys, rules } = open();
@@ -107,6 +107,22 @@ describe.each(setups)("the rules of a driver, on $name", ({ start }) => {
       expect((await read(other, keys, rules)).outcome).toBe("fill");
     },
   );
+
+  it("an entry that is not to be kept is loaded by each reader for a while, and a write ends that", async () => {
+    const { driver, other, keys, rules } = open();
+    const unkept = async () => {
+      const token = tokenOf(await read(driver, keys, rules));
+      expect(await store(driver, keys, { token, result: "unkept" }, rules)).toBe("released");
+      expect(await read(other, keys, rules)).toEqual({ outcome: "unkept" });
+    };
+    await unkept();
+    const pending = await begin(driver, keys, rules);
+    expect(await read(other, keys, rules)).toEqual({ outcome: "pending" });
+    expect(await driver.end(pending, { text: "v1:2", lifeMs: 60_000 }, rules)).toBe("stored");
+    await driver.drop([keys]);
+    await unkept();
+    await until(async () => expect((await read(other, keys, rules)).outcome).toBe("fill"));
+  });
 
   it("C4: while a write is pending nothing is served, filled or dropped, and its value is stored at its end", async () => {
     const { driver, other, keys, rules } = open();
@@ -210,7 +226,7 @@ describe.each(setups)("the rules of a driver, on $name", ({ start }) => {
     const next = await read(other, keys, rules);
     expect(next).toMatchObject({ outcome: "expired", text: "v1:1" });
     expect(await store(other, keys, { token: tokenOf(next), result: "unkept" }, rules)).toBe("released");
-    expect((await read(driver, keys, rules)).outcome).toBe("fill");
+    expect(await read(driver, keys, rules)).toEqual({ outcome: "unkept" });
   });
 
   it("whoever dies while refreshing is followed by another, and a write voids the refresh", async () => {

@@ -178,7 +178,7 @@ describe.each(setups)("a cache on $name", ({ start }) => {
     for (let n = 0; n < 2; n += 1) expect((await one.things.lookup("a")).from).toBe("source");
     await one.things.update("a", source.write("a", "y".repeat(100)));
     expect(await one.things.lookup("a")).toEqual({ value: "y".repeat(100), from: "source" });
-    expect(one.things.counts().tooLarge).toBe(4);
+    expect(one.things.counts()).toMatchObject({ tooLarge: 3, uncached: 1 });
   });
 
   it("reads and invalidates many ids at once", async () => {

@@ -13,6 +13,7 @@ const items: fc.Arbitrary<Item> = fc.oneof(
     .tuple(times, times, fc.option(tokens, { nil: undefined }), texts)
     .map(([until, refreshUntil, token, text]) => ({ kind: "refresh" as const, until, refreshUntil, token, text })),
   tokens.map((token) => ({ kind: "fill" as const, token })),
+  times.map((until) => ({ kind: "unkept" as const, until })),
   fc.tuple(times, fc.array(fc.tuple(tokens, fc.boolean()), { minLength: 1, maxLength: 5 })).map(([lifeMs, all]) => ({
     kind: "pending" as const,
     lifeMs,
@@ -29,7 +30,7 @@ describe("an item as text", () => {
     );
   });
 
-  it.each(["", "x", "-", "v", "v1", "vx v1:1", "r1 2 v1:1", "p900", "p900 ", "p x"])(
+  it.each(["", "x", "-", "v", "v1", "vx v1:1", "r1 2 v1:1", "p900", "p900 ", "p x", "u", "ux"])(
     "that nobody here has written is none: %j",
     (text) => expect(parseItem(text)).toBeUndefined(),
   );

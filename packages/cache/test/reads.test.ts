@@ -70,17 +70,23 @@ describe("a read", () => {
     expect(other.things.counts().waited).toBe(0);
   });
 
-  it("serves what is too large, and does not keep it", async () => {
+  it("serves what is too large, does not keep it, and has nobody wait for it", async () => {
     const source = new Source({ fits: "ää", large: "äää" });
     const server = await openWarmServer(source, { maxBytes: 6 }); // the quotes, and two bytes each
     expect(await server.things.getMany(["fits", "large"])).toEqual(["ää", "äää"]);
     await untilFilled(server, 1);
-    expect(await server.things.lookup("large")).toEqual({ value: "äää", from: "source" });
-    expect(server.things.counts()).toMatchObject({ tooLarge: 2, fills: 1, waited: 0 });
-    expect(server.events).toEqual([
-      { type: "too-large", collection: "thing" },
-      { type: "too-large", collection: "thing" },
-    ]);
+    const barrier = source.hold();
+    const reads = Array.from({ length: 3 }, async () => {
+      await Promise.resolve();
+      return server.things.lookup("large");
+    });
+    await barrier.arrivals(1);
+    const later = server.things.lookup("large");
+    await barrier.arrivals(2);
+    barrier.release();
+    for (const read of [...reads, later]) expect(await read).toEqual({ value: "äää", from: "source" });
+    expect(server.things.counts()).toMatchObject({ tooLarge: 1, fills: 1, waited: 0, uncached: 2 });
+    expect(server.events).toEqual([{ type: "too-large", collection: "thing" }]);
   });
 
   it("is answered by the source where the entry is corrupt, until it is invalidated", async () => {

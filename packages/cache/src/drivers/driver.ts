@@ -41,18 +41,22 @@ export type ReadReply =
     }
   | { readonly outcome: "fill"; readonly token: string }
   /**
+   * - `unkept`: it was loaded a moment ago, and is not to be kept: each loads it for themselves;
    * - `busy`: another loads it;
    * - `pending`: a write is under way;
    * - `young`: the server has just started, and may have lost the marks of writes that are;
    * - `full`: it takes no writes.
    */
-  | { readonly outcome: "busy" | "pending" | "young" | "full" };
+  | { readonly outcome: "unkept" | "busy" | "pending" | "young" | "full" };
 
 /** The token that a reply gives, if it gives one. */
 export function tokenIn(reply: ReadReply | undefined): string | undefined {
   if (reply?.outcome === "fill") return reply.token;
   return reply?.outcome === "expired" && typeof reply.refresh === "object" ? reply.refresh.token : undefined;
 }
+
+/** For how long an entry is remembered that is not to be kept, in ms: those who ask for it would else wait for one another in turns. */
+export const unkeptMs = 1_000;
 
 /** What came of a load that a token was given for. */
 export interface Fill {
@@ -61,7 +65,7 @@ export interface Fill {
   readonly token: string;
   /**
    * - a text: stored, for `lifeMs` and the rules' `extraMs`;
-   * - `unkept`: it was loaded and is not to be kept; an expired entry goes as well;
+   * - `unkept`: it was loaded and is not to be kept; an expired entry goes as well, and for {@link unkeptMs} nobody waits for another's load;
    * - `unused`: the token is given back; an expired entry stays, to be refreshed by the next reader;
    * - `failed`: so it is, but nobody refreshes an expired entry for `pauseMs`.
    */

@@ -28,6 +28,8 @@ export type Item =
     }
   /** Someone loads it. */
   | { readonly kind: "fill"; readonly token: string }
+  /** It was loaded, and is not to be kept, which is to be believed for so long. */
+  | { readonly kind: "unkept"; readonly until: number }
   | {
       /** Writes are pending. */
       readonly kind: "pending";
@@ -44,6 +46,7 @@ const dropSign = "!";
  * v<until> <text>
  * r<until> <refresh until> <token, or -> <text>
  * f<token>
+ * u<until>
  * p<life> <token>[!],<token>[!]…
  * ```
  */
@@ -55,6 +58,8 @@ export function formatItem(item: Item): string {
       return `r${item.until} ${item.refreshUntil} ${item.token ?? noToken} ${item.text}`;
     case "fill":
       return `f${item.token}`;
+    case "unkept":
+      return `u${item.until}`;
     case "pending":
       return `p${item.lifeMs} ${item.tokens.map(formatToken).join()}`;
   }
@@ -69,6 +74,8 @@ export function parseItem(text: string): Item | undefined {
       return parseRefresh(text);
     case "f":
       return { kind: "fill", token: text.slice(1) };
+    case "u":
+      return /^u\d+$/.test(text) ? { kind: "unkept", until: Number(text.slice(1)) } : undefined;
     case "p":
       return parsePending(text);
     default:

@@ -22,6 +22,7 @@ import {
   fillOf,
   readItem,
   storeItem,
+  unkeptAt,
 } from "./transitions.ts";
 
 /** After so many failures in a row a server is left alone for so long. */
@@ -187,19 +188,19 @@ export class MemcachedDriver implements Driver {
     return this.#turns.take(key, () => this.#changeNow(key, step, operation));
   }
 
-  /** Looks at an item and changes it, until nobody has come between. What is too large for the server is gone instead. */
+  /** Looks at an item and changes it, until nobody has come between. What is too large for the server is not kept. */
   async #changeNow<R>(key: string, step: Step<R>, operation: Operation): Promise<R | "too-large"> {
     const node = this.#node(key);
     for (let look = 0; look < maxLooks.change; look += 1) {
       if (look > 1) await pause(Math.random() * Math.min(look, maxPauseMs));
       const [found = {}] = await node.find([key], operation);
-      const { reply, next } = step(found.item, this.#moment());
+      const moment = this.#moment();
+      const { reply, next } = step(found.item, moment);
       if (next === undefined) return reply;
       const outcome = await node.put(key, { found, next }, operation);
       if (outcome === "stored") return reply;
-      if (outcome === "too-large" && (await node.put(key, { found, next: "gone" }, operation)) === "stored") {
-        return outcome;
-      }
+      if (outcome !== "too-large") continue;
+      if ((await node.put(key, { found, next: unkeptAt(moment.now) }, operation)) === "stored") return outcome;
     }
     throw new CommandError("refused", `Others changed an entry too often for ${operation.what}.`);
   }

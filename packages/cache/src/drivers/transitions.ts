@@ -1,5 +1,5 @@
 import { isOfRevision } from "../codec.ts";
-import type { EntryRules, Fill, FillOutcome, ReadReply } from "./driver.ts";
+import { type EntryRules, type Fill, type FillOutcome, type ReadReply, unkeptMs } from "./driver.ts";
 import type { Item, PendingToken } from "./items.ts";
 
 /** How many writes an item names: see {@link beginItem}. */
@@ -39,6 +39,7 @@ export function readItem(
       if (overdueMs < rules.extraMs) return expiredItem(item, { token, rules }, moment);
     }
   }
+  if (item?.kind === "unkept" && item.until > moment.now) return { reply: { outcome: "unkept" } };
   // C4
   if (item?.kind === "pending" && standing(item, moment).length > 0) return { reply: { outcome: "pending" } };
   if (item?.kind === "fill" && !moment.hasLapsed(item.token, rules.tokenLifeMs)) return { reply: { outcome: "busy" } };
@@ -85,12 +86,18 @@ export function storeItem(
   if (typeof result === "object" && "text" in result) {
     return { reply: "stored", next: valueOf(result, { extraMs, now }) };
   }
-  if (item.kind === "fill" || result === "unkept") return { reply: "released", next: "gone" };
+  if (result === "unkept") return { reply: "released", next: unkeptAt(now) };
+  if (item.kind === "fill") return { reply: "released", next: "gone" };
   const { until, text } = item;
   const lifeMs = until + extraMs - now;
   if (result === "unused") return { reply: "released", next: { item: { kind: "value", until, text }, lifeMs } };
   const paused: Item = { kind: "refresh", until, refreshUntil: now + result.pauseMs, token: undefined, text };
   return { reply: "released", next: { item: paused, lifeMs } };
+}
+
+/** What is not to be kept, or can't be. */
+export function unkeptAt(now: number): NextItem {
+  return { item: { kind: "unkept", until: now + unkeptMs }, lifeMs: unkeptMs };
 }
 
 function valueOf(
