@@ -57,7 +57,8 @@ function startOfJson(text: string): number {
 
 function deepFreeze<T>(value: T): Readonly<T> {
   if (typeof value !== "object" || value === null) return value;
-  // What JSON.parse makes has no properties but its own.
-  for (const name in value) deepFreeze(value[name]);
+  // Not by `for in`, which takes as long again as all the rest of it, most of all for an array.
+  const parts: readonly unknown[] = Array.isArray(value) ? value : Object.values(value);
+  for (const part of parts) if (typeof part === "object") deepFreeze(part);
   return Object.freeze(value);
 }
