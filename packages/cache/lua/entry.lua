@@ -7,7 +7,7 @@
 --   r<until> <token> <one of the first two>  its life is over: someone refreshes it, or, if the token is "-", that has just
 --                                            failed and nobody does, until then in ms on this server's wall clock
 
--- Of an entry of the third kind: until when, whose token, and where in it the old text begins.
+-- Of an entry of the last kind: until when, whose token, and where in it the old text begins.
 local function refreshOf(entry)
   local till, token, start = string.match(entry, "^r(%d+) (%S+) ()", 18)
   return tonumber(till), token, start

@@ -38,22 +38,23 @@ export interface Collection<T, Id = string> {
 
   /**
    * Changes a value in the source so that no server serves the old one once this returns, nor at any time after somebody
-   * has seen the new one. A crash at any moment leaves nothing stale.
+   * has seen the new one; with `coherence: "bounded"` other servers may for `copyMs`, and from a replica `maxLagMs`. A crash at any
+   * moment leaves nothing stale.
    *
    * If `write` throws, that is thrown, and for up to `pendingMs` the value is read from the source, uncached: the source may
    * have done the write all the same. Check what can be checked before.
    *
    * @param write changes the source, by its deadline, and returns the new value; after `undefined` the next read loads it
    * @returns what `write` returned, as JSON carries it, deeply frozen
-   * @throws {@link CacheError} `UNAVAILABLE`, `UNSAFE_REDIS`, `OVERLOADED`: the write has not run; `OUTCOME_UNKNOWN`: it may
+   * @throws {@link CacheError} `UNAVAILABLE`, `UNSAFE_REDIS`, `UNSUPPORTED`, `OVERLOADED`: the write has not run; `OUTCOME_UNKNOWN`: it may
    * have; `INVALID_VALUE`: it has, and what it returned can't be cached
    */
   update(id: Id, write: (context: WriteContext) => Promise<T | undefined>): Promise<Readonly<T> | undefined>;
 
   /**
-   * Makes all servers forget a value that was changed past this cache. Call it after that change is done.
+   * Makes all servers forget a value that was changed past this cache, as {@link Collection.update} does. Call it after that change is done.
    *
-   * @throws {@link CacheError} `UNAVAILABLE`: the old value may still be served. Calling it again is safe.
+   * @throws {@link CacheError} `UNAVAILABLE`: the old value may still be served, and calling it again is safe; `UNSUPPORTED`: a Memcached without CAS
    */
   invalidate(id: Id): Promise<void>;
 
@@ -63,7 +64,7 @@ export interface Collection<T, Id = string> {
   /**
    * Makes all servers forget all values. It walks all keys of Redis, in batches: for deployments, not for requests.
    *
-   * @throws {@link CacheError} `UNAVAILABLE`: part of them may be left
+   * @throws {@link CacheError} `UNAVAILABLE`: part of them may be left; `UNSUPPORTED`: Memcached can't list its keys
    */
   clear(): Promise<void>;
 

@@ -45,7 +45,7 @@ export type CacheOptions = SharedTier & CommonCacheOptions;
 export interface CommonCacheOptions {
   /** What each key starts with. Two apps on one Redis, or Memcached, need two names. Letters, digits and `_ . : -`. */
   readonly name: string;
-  /** How long one command to Redis, or one operation on Memcached, may take, in ms; default 250. A read that takes longer is answered by the source. */
+  /** How long one command to Redis, or one operation on Memcached, may take, in ms; default 250. A read that takes longer, of two at most, is answered by the source. */
   readonly deadlineMs?: number | undefined;
   /** How many near copies this process keeps, of all collections whose `coherence` is `"bounded"`; default 10,000. */
   readonly maxCopies?: number | undefined;
