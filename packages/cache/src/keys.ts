@@ -130,5 +130,7 @@ function checkedId(collection: string, id: string): string {
  * that all of them would be one replacement character in Redis.
  */
 function escapeId(id: string): string {
+  // Most ids have none of it, nor a surrogate at all, paired or not: asking is quicker than replacing nothing.
+  if (!/[%{}\uD800-\uDFFF]/.test(id)) return id;
   return id.replaceAll(/[%{}]|\p{Surrogate}/gu, (character) => `%${character.charCodeAt(0).toString(16)}`);
 }
