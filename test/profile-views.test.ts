@@ -15,6 +15,17 @@ afterAll(async () => {
   await database.stop();
 });
 
+interface Views {
+  readonly accepted: number;
+  readonly savedRows: number;
+  readonly backlog: { readonly rows: number; readonly deadLetters: number } | null;
+}
+
+async function viewsOf(server: number): Promise<Views> {
+  const answer = await new Client().request("GET", `${stack.server(server)}/api/cache`);
+  return (answer.body as { views: Views }).views;
+}
+
 interface Person {
   readonly id: string;
   readonly views: number;
@@ -64,6 +75,20 @@ describe("how often a profile was looked at", () => {
     const counts = await Promise.all(looks);
     expect(counts.toSorted((one, other) => one - other)).toEqual(Array.from(counts, (_, index) => index + 1));
     await eventually("the database has the count", async () => (await savedViews(id)) === 60);
+  });
+
+  test("what each server has counted, and what waits on all of them, is told", async () => {
+    const id = await personAt(2);
+    const before = await viewsOf(3);
+    await look(new Client(), 3, id);
+    expect((await viewsOf(3)).accepted).toBe(before.accepted + 1);
+    await eventually("nothing waits", async () => (await viewsOf(1)).backlog?.rows === 0);
+    const all = await Promise.all([1, 2, 3].map(viewsOf));
+    expect(all.map(({ backlog }) => backlog)).toEqual(Array(3).fill({ rows: 0, oldestMs: 0, deadLetters: 0 }));
+    expect(all.reduce((sum, { savedRows }) => sum + savedRows, 0)).toBeGreaterThan(0);
+    const page = await new Client().request("GET", `${stack.server(3)}/cache`);
+    expect(page.text).toMatch(/data-count="accepted">[1-9]/);
+    expect(page.text).toMatch(/data-count="rows">0</);
   });
 
   test("does not count who looks at their own", async () => {

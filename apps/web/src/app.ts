@@ -34,7 +34,7 @@ export function createApp(config: Config, parts: Parts): Express {
   const sendPage = pageSender(config);
   const { database, views } = parts;
   const stores = { database, views, profiles: openProfiles(parts, config.profileWrites) };
-  const figures = () => cacheFigures(parts.cache, config);
+  const figures = () => cacheFigures(parts, config);
   const app = express();
   app.disable("x-powered-by");
   // Answers are personal and never stored, so there is nothing to revalidate.
@@ -67,7 +67,7 @@ interface Stores {
   readonly views: ProfileViews;
 }
 
-function api(stores: Stores, figures: () => CacheFigures): Router {
+function api(stores: Stores, figures: () => Promise<CacheFigures>): Router {
   return Router().use(
     accountsApi(stores.database),
     profilesApi(stores.profiles),
@@ -78,7 +78,7 @@ function api(stores: Stores, figures: () => CacheFigures): Router {
   );
 }
 
-function pages(serverName: string, stores: Stores, figures: () => CacheFigures, sendPage: SendPage): Router {
+function pages(serverName: string, stores: Stores, figures: () => Promise<CacheFigures>, sendPage: SendPage): Router {
   return Router().use(
     serversPages(serverName, sendPage),
     accountsPages(stores.database, sendPage),

@@ -87,6 +87,15 @@ describe.each([
       .expect(200, /Session stack/);
   });
 
+  test("the page of the cache says what it can, in bounded time", async () => {
+    const { app } = appWithPartsAt(await findPort(), "middleware");
+    await request(app)
+      .get("/cache")
+      .expect(200, /Redis does not say now what waits/);
+    const answer = await request(app).get("/api/cache").expect(200);
+    expect(answer.body).toMatchObject({ server: "web-1", views: { accepted: 0, backlog: null } });
+  });
+
   test("signing in is a 503 in bounded time", async () => {
     const { app } = appWithPartsAt(await findPort(), "middleware");
     const answer = await request(app)

@@ -1,11 +1,13 @@
 import type { Cache, CollectionCounts, Latency, PayoffReport, WritePolicy } from "@lockstep/cache";
 import type { Config } from "../config.ts";
+import type { ProfileViews, ViewFigures } from "../profiles/profile-views.ts";
 
 /** What the cache has done on one server since that started. */
 export interface CacheFigures {
   readonly server: string;
   readonly profileWrites: WritePolicy;
   readonly collections: readonly CollectionFigures[];
+  readonly views: ViewFigures;
 }
 
 export interface CollectionFigures {
@@ -19,7 +21,10 @@ export interface CollectionFigures {
   readonly report: PayoffReport;
 }
 
-export function cacheFigures(cache: Cache, { serverName, profileWrites }: Config): CacheFigures {
+export async function cacheFigures(
+  { cache, views }: { readonly cache: Cache; readonly views: ProfileViews },
+  { serverName, profileWrites }: Config,
+): Promise<CacheFigures> {
   const collections = cache.collections().flatMap((collection): CollectionFigures[] => {
     const report = collection.report?.();
     if (report === undefined) return [];
@@ -27,5 +32,5 @@ export function cacheFigures(cache: Cache, { serverName, profileWrites }: Config
     const latency = { redis: shared, database: source };
     return [{ type: collection.type, hitRate: report.hitRate, counts: collection.counts(), latency, report }];
   });
-  return { server: serverName, profileWrites, collections };
+  return { server: serverName, profileWrites, collections, views: await views.figures() };
 }

@@ -1,7 +1,9 @@
 import type { CollectionCounts, Latency } from "@lockstep/cache";
 import type { CacheFigures, CollectionFigures } from "../cache/cache-figures.ts";
+import { Figure } from "./figure.tsx";
 import { percent } from "./numbers.ts";
 import { Payoff } from "./payoff.tsx";
+import { ViewsSaved } from "./views-saved.tsx";
 
 const groups = ["Reads", "Loads from the database", "Changes"] as const;
 
@@ -39,7 +41,7 @@ const meanings: Readonly<Record<keyof CollectionCounts, Meaning>> = {
   uncached: {
     group: "Reads",
     label: "Past the cache",
-    meaning: "From the database, because a change was under way or Redis had just started.",
+    meaning: "From the database, because a change was under way, Redis had just started, or the value is too large.",
   },
   unavailable: { group: "Reads", label: "Without Redis", meaning: "From the database, because Redis did not answer." },
   loads: { group: "Loads from the database", label: "Loaded", meaning: "Values that the database gave." },
@@ -98,7 +100,7 @@ const meanings: Readonly<Record<keyof CollectionCounts, Meaning>> = {
 };
 
 /** What the cache has done on the server that answers, each count with what it means. */
-export function CachePage({ server, profileWrites, collections }: CacheFigures) {
+export function CachePage({ server, profileWrites, collections, views }: CacheFigures) {
   return (
     <>
       <p class="eyebrow">Counts of {server} since it started</p>
@@ -113,6 +115,7 @@ export function CachePage({ server, profileWrites, collections }: CacheFigures) 
       {collections.map((collection) => (
         <Collection {...collection} />
       ))}
+      <ViewsSaved {...views} />
     </>
   );
 }
@@ -147,13 +150,7 @@ function Collection({ type, hitRate, counts, latency, report }: CollectionFigure
             {names
               .filter((name) => meanings[name].group === group)
               .map((name) => (
-                <div>
-                  <dt>{meanings[name].label}</dt>
-                  <dd class="number" data-count={name}>
-                    {counts[name].toLocaleString("en")}
-                  </dd>
-                  <dd class="meaning">{meanings[name].meaning}</dd>
-                </div>
+                <Figure name={name} value={counts[name]} {...meanings[name]} />
               ))}
           </dl>
         </>
