@@ -219,14 +219,16 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
   }
 
   #keysOf(id: Id): EntryKeys {
-    const text: unknown = this.#key(id);
     // Without a key function: all objects would be one "[object Object]", and an id left out "undefined".
-    if (typeof text !== "string" || (this.#key === (String as unknown) && !plainIds.has(typeof id))) {
-      throw new CacheError(
-        "INVALID_ID",
-        `Ids of collection "${this.type}" must be strings or numbers, or need a "key".`,
-      );
+    if (this.#key === (String as unknown) && !plainIds.has(typeof id)) {
+      throw invalidId(`Ids of collection "${this.type}" must be strings or numbers, or need a "key".`);
     }
+    const text: unknown = this.#key(id);
+    if (typeof text !== "string") throw invalidId(`The "key" of collection "${this.type}" must return a string.`);
     return this.#keys.of(text);
   }
+}
+
+function invalidId(message: string): CacheError {
+  return new CacheError("INVALID_ID", message);
 }

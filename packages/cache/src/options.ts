@@ -209,7 +209,7 @@ export function resolveCacheOptions(options: CacheOptions): ResolvedCacheOptions
     tier: sharedTier(options),
     replicas: replicasOf(options),
     name,
-    deadlineMs: positive("deadlineMs", options.deadlineMs ?? 250),
+    deadlineMs: milliseconds("deadlineMs", options.deadlineMs ?? 250),
     maxCopies: whole("maxCopies", options.maxCopies ?? 10_000),
     maxCopyBytes: whole("maxCopyBytes", options.maxCopyBytes ?? 67_108_864),
     onEvent,
@@ -279,7 +279,7 @@ function sharedTier({ client, memcached, memory }: { client?: unknown; memcached
 
 function replicasOf({ client, replicas }: CacheOptions & { replicas?: RedisClient | undefined }) {
   if (replicas === undefined) return undefined;
-  const isClient = typeof (replicas as Partial<RedisClient>).evalsha_ro === "function";
+  const isClient = typeof (replicas as Partial<RedisClient> | null)?.evalsha_ro === "function";
   const rule = "replicas must be an ioredis client with the keyPrefix of client";
   demand(rule, client !== undefined && isClient && keyPrefixOf(replicas) === keyPrefixOf(client));
   return replicas;

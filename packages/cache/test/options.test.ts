@@ -18,6 +18,8 @@ describe("an option that can't be meant", () => {
     ["name must be", { name: "a*" }],
     ["deadlineMs must be", { deadlineMs: 0 }],
     ["deadlineMs must be", { deadlineMs: NaN }],
+    ["deadlineMs must be at most", { deadlineMs: 2 ** 31 }],
+    ["replicas must be", { replicas: null as never }],
   ])("of a cache is a mistake at its creation: %s", (message, options) => {
     const create = () => createCache({ client: testClient(), name: "c", ...options });
     expect(create).toThrow(TypeError);
@@ -86,6 +88,9 @@ describe("an id", () => {
       load: () => Promise.resolve(""),
       ttlMs: 1,
     });
-    await expect(bad.get({})).rejects.toMatchObject({ code: "INVALID_ID" });
+    await expect(bad.get({})).rejects.toMatchObject({
+      code: "INVALID_ID",
+      message: 'The "key" of collection "bad" must return a string.',
+    });
   });
 });
