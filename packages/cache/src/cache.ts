@@ -1,13 +1,14 @@
 import { type Collection, OpenCollection } from "./collection.ts";
 import { Copies } from "./copies.ts";
 import type { Driver } from "./drivers/driver.ts";
-import { MemcachedServers } from "./drivers/memcached-servers.ts";
 import { dangerToQueue } from "./drivers/epochs.ts";
+import { MemcachedServers } from "./drivers/memcached-servers.ts";
 import { MemcachedDriver } from "./drivers/memcached.ts";
 import { MemoryItems } from "./drivers/memory-items.ts";
 import { MemoryDriver } from "./drivers/memory.ts";
 import { RedisDriver } from "./drivers/redis.ts";
 import { createTokens } from "./drivers/tokens.ts";
+import { Trust } from "./drivers/trust.ts";
 import { unavailable } from "./errors.ts";
 import type { OnEvent } from "./events.ts";
 import {
@@ -23,7 +24,6 @@ import { Sweep } from "./sweep.ts";
 import { OpenWriteBehindCollection, type WriteBehindCollection } from "./write-behind/collection.ts";
 import { type WriteBehindOptions, resolveWriteBehindOptions } from "./write-behind/options.ts";
 import type { Shared } from "./write-behind/shared.ts";
-import { Trust } from "./drivers/trust.ts";
 
 /** What can be asked of any open collection. */
 export interface OpenedCollection extends Pick<Collection<unknown, never>, "type" | "counts" | "latency"> {

@@ -30,9 +30,9 @@ export function isMissing(text: string): boolean {
   return text.startsWith("m") && text.endsWith(":");
 }
 
-/** Whether a text was written under this revision. */
-export function isOfRevision(text: string, revision: number): boolean {
-  return text.startsWith(revisionIn(revision), 1);
+/** Whether a text is a value of this revision, or tells that there is none; texts of entries may be neither. */
+export function isValueOf(text: string, revision: number): boolean {
+  return (text.startsWith("v") || text.startsWith("m")) && text.startsWith(revisionIn(revision), 1);
 }
 
 /** The bytes of the JSON in a text. */

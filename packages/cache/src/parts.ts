@@ -29,6 +29,12 @@ export interface ReaderParts<T, Id> extends Omit<CollectionParts<T, Id>, "driver
   readonly isSharedTruth?: boolean;
 }
 
+/** A value is served, and not kept. */
+export function tellTooLarge({ counts, tell }: Pick<CollectionParts<unknown, unknown>, "counts" | "tell">): void {
+  counts.add("tooLarge");
+  tell({ type: "too-large" });
+}
+
 /** How a collection's entries are kept. */
 export function entryRulesOf<T, Id>(options: ResolvedCollectionOptions<T, Id>): EntryRules {
   return {

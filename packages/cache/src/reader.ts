@@ -6,7 +6,7 @@ import { unavailable } from "./errors.ts";
 import type { Fill, ReadReply } from "./drivers/driver.ts";
 import { extensionAt, lifeOf } from "./freshness.ts";
 import type { EntryKeys } from "./keys.ts";
-import type { ReaderParts } from "./parts.ts";
+import { type ReaderParts, tellTooLarge } from "./parts.ts";
 import { SourceLoads } from "./source-loads.ts";
 
 /** A value, and the tier that gave it. */
@@ -257,17 +257,12 @@ export class Reader<T, Id> {
   #keep(key: string, token: string, text: string): void {
     const { options } = this.#parts;
     if (sizeOf(text) > options.maxBytes) {
-      this.#tellTooLarge();
+      tellTooLarge(this.#parts);
       this.#store({ key, token, result: "unkept" });
       return;
     }
     const lifeMs = lifeOf(isMissing(text) ? options.missingMs : options.ttlMs, options.jitter, Math.random());
     this.#store({ key, token, result: { text, lifeMs } });
-  }
-
-  #tellTooLarge(): void {
-    this.#parts.counts.add("tooLarge");
-    this.#parts.tell({ type: "too-large" });
   }
 
   /** All fills of one tick in one trip. Nobody waits for it: the reads that follow on this connection come after it. */
@@ -282,7 +277,7 @@ export class Reader<T, Id> {
           for (const { outcome } of results) {
             if (outcome === "stored") counts.add("fills");
             if (outcome === "refused") counts.add("refusedFills");
-            if (outcome === "too-large") this.#tellTooLarge();
+            if (outcome === "too-large") tellTooLarge(this.#parts);
           }
         },
         (error: unknown) => {

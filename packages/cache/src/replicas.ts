@@ -6,11 +6,11 @@ import {
   type RedisClient,
   readServerInfo,
 } from "@lockstep/redis-kit";
-import { isOfRevision } from "./codec.ts";
+import { isValueOf } from "./codec.ts";
 import type { Counts } from "./counts.ts";
 import type { EntryRules, ReadReply } from "./drivers/driver.ts";
-import { breaker, maxBatch } from "./drivers/redis.ts";
 import { dangerToMarks } from "./drivers/epochs.ts";
+import { breaker, maxBatch } from "./drivers/redis.ts";
 import { type OnEvent, tell } from "./events.ts";
 import type { EntryKeys } from "./keys.ts";
 import { ReplicaLag } from "./replica-lag.ts";
@@ -191,6 +191,5 @@ function isHit(
   { replicationId }: ReplicaAnswer,
   { revision }: EntryRules,
 ): boolean {
-  const isValue = entry.text.startsWith("v") || entry.text.startsWith("m");
-  return isValue && isOfRevision(entry.text, revision) && replicationId.startsWith(entry.epoch);
+  return isValueOf(entry.text, revision) && replicationId.startsWith(entry.epoch);
 }

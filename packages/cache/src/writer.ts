@@ -6,7 +6,7 @@ import { CacheError, unavailable } from "./errors.ts";
 import { lifeOf } from "./freshness.ts";
 import type { EntryKeys, Keys } from "./keys.ts";
 import type { WriteContext } from "./options.ts";
-import type { CollectionParts } from "./parts.ts";
+import { type CollectionParts, tellTooLarge } from "./parts.ts";
 
 type Write<T> = (context: WriteContext) => Promise<T | undefined>;
 
@@ -148,7 +148,7 @@ export class Writer<T, Id> {
       const text = encode(value, rules.revision);
       // Nothing returned may mean that nothing is there any more, or that the write just does not say.
       if (options.writePolicy === "write-through" && !isMissing(text)) {
-        if (sizeOf(text) > options.maxBytes) this.#tellTooLarge();
+        if (sizeOf(text) > options.maxBytes) tellTooLarge(this.#parts);
         else kept = { text, lifeMs: lifeOf(options.ttlMs, options.jitter, Math.random()) };
       }
       return text;
@@ -156,7 +156,7 @@ export class Writer<T, Id> {
       await driver.end(pending, kept, rules).then(
         (outcome) => {
           if (outcome === "lapsed") tell({ type: "lapsed" });
-          if (outcome === "too-large") this.#tellTooLarge();
+          if (outcome === "too-large") tellTooLarge(this.#parts);
         },
         (error: unknown) => {
           // The token lapses; until then its entry is not cached.
@@ -164,11 +164,6 @@ export class Writer<T, Id> {
         },
       );
     }
-  }
-
-  #tellTooLarge(): void {
-    this.#parts.counts.add("tooLarge");
-    this.#parts.tell({ type: "too-large" });
   }
 
   /** Whoever writes sees the new value on this server at once, however long a copy lives. */

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { decode, encode, isMissing } from "../src/codec.ts";
+import { decode, encode, isMissing, isValueOf } from "../src/codec.ts";
 
 function isDeeplyFrozen(value: unknown): boolean {
   return (
@@ -44,6 +44,14 @@ describe("the text of a value", () => {
       expect(() => encode(value, 1)).toThrow(expect.objectContaining({ code: "INVALID_VALUE" }) as Error);
       expect(() => encode(value, 1)).not.toThrow(/hush/);
     }
+  });
+
+  it("tells its revision, and is a value where nothing else of an entry is", () => {
+    for (const value of ["a", undefined]) {
+      expect(isValueOf(encode(value, 12), 12)).toBe(true);
+      for (const other of [1, 2, 121]) expect(isValueOf(encode(value, 12), other)).toBe(false);
+    }
+    for (const text of ["f12:", "u12:", "r12:", "v", ""]) expect(isValueOf(text, 12)).toBe(false);
   });
 
   it("is not believed if this package has not written it", () => {

@@ -139,8 +139,8 @@ const mutations: readonly (Mutation & { readonly violation: Violation })[] = [
   {
     name: "revisions-are-one",
     file: transitions,
-    cut: "if (isOfRevision(item.text, rules.revision))",
-    instead: "if (isOfRevision(item.text, 1))",
+    cut: "if (isValueOf(item.text, rules.revision))",
+    instead: "if (isValueOf(item.text, 1))",
     violation: otherRevision,
   },
   {

@@ -1,5 +1,5 @@
 import { type CircuitBreaker, CommandError, type RedisClient, isCluster } from "@lockstep/redis-kit";
-import { isMissing, isOfRevision } from "../codec.ts";
+import { isValueOf } from "../codec.ts";
 import type { EntryRules, ReadReply } from "./driver.ts";
 
 /** How long what a script has told of the epoch is believed, in ms, from its sending: see {@link Hits}. */
@@ -62,8 +62,7 @@ export class Hits {
     if (entry === undefined || confirmed === undefined || confirmed.stream !== this.#stream()) return undefined;
     if (!entry.startsWith(confirmed.start)) return undefined;
     const text = entry.slice(confirmed.start.length);
-    const isValue = text.startsWith("v") || isMissing(text);
-    return isValue && isOfRevision(text, revision) ? { outcome: "hit", text } : undefined;
+    return isValueOf(text, revision) ? { outcome: "hit", text } : undefined;
   }
 
   async #get(key: string): Promise<string | undefined> {

@@ -1,4 +1,4 @@
-import { isOfRevision } from "../codec.ts";
+import { isValueOf } from "../codec.ts";
 import { type EntryRules, type Fill, type FillOutcome, type ReadReply, unkeptMs } from "./driver.ts";
 import type { Item, PendingToken } from "./items.ts";
 
@@ -34,7 +34,7 @@ export function readItem(
 ): Transition<ReadReply> {
   if (item?.kind === "value" || item?.kind === "refresh") {
     const overdueMs = moment.now - item.until;
-    if (isOfRevision(item.text, rules.revision)) {
+    if (isValueOf(item.text, rules.revision)) {
       if (item.kind === "value" && overdueMs < 0) return { reply: hitOf(item.text, -overdueMs, rules) };
       if (overdueMs < rules.extraMs) return expiredItem(item, { token, rules }, moment);
     }

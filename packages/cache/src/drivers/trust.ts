@@ -1,5 +1,4 @@
 import type { CircuitBreaker, RedisClient } from "@lockstep/redis-kit";
-
 import { CacheError } from "../errors.ts";
 import { type OnEvent, tell } from "../events.ts";
 import { clockDrift } from "../options.ts";
