@@ -1,15 +1,20 @@
 import type { Driver } from "./drivers/driver.ts";
 import type { EntryKeys } from "./keys.ts";
 
-/** How many entries may be owed an invalidation. */
+/** How many entries may be owed an invalidation before no write goes on that would owe another. */
 const maxOwed = 10_000;
 
-/** How long to wait before Redis is asked again. */
+/** How many are paid at a time. */
+const maxAtOnce = 128;
+
+/** How long to wait before the shared tier is asked again. */
 const pauseMs = 250;
 
 /**
- * The entries that changed while Redis was gone (`onUnavailable: "proceed"`): invalidated once it is back. Those of a
+ * The entries that changed while their server was gone (`onUnavailable: "proceed"`): invalidated once it is back. Those of a
  * process that ends before are not.
+ *
+ * Each is paid for itself: one whose server stays away keeps no other owed, to be dropped for all servers again and again.
  */
 export class CatchUp {
   readonly #driver: Pick<Driver, "drop">;
@@ -24,7 +29,7 @@ export class CatchUp {
     this.#onDone = onDone;
   }
 
-  /** Whether so many more can be owed. */
+  /** Whether so many more can be owed. To be asked by who has not begun to write: what a write under way owes is always added. */
   hasRoomFor(count: number): boolean {
     return this.#owed.size + count <= maxOwed;
   }
@@ -51,15 +56,31 @@ export class CatchUp {
 
   async #pay(): Promise<void> {
     const due = [...this.#owed.values()];
-    try {
-      await this.#driver.drop(due);
-      // By identity: one that was added again meanwhile is owed again.
-      for (const keys of due) if (this.#owed.get(keys.entry) === keys) this.#owed.delete(keys.entry);
-      this.#onDone(due.length);
-    } catch {
-      // Redis is still gone, which the breaker has told of.
+    let paid = 0;
+    for (let start = 0; start < due.length && !this.#isClosed; start += maxAtOnce) {
+      const results = await Promise.all(due.slice(start, start + maxAtOnce).map((keys) => this.#payOne(keys)));
+      const paidNow = results.filter(Boolean).length;
+      paid += paidNow;
+      // All servers may be gone: the next round begins with others.
+      if (paidNow === 0) break;
     }
+    if (paid > 0) this.#onDone(paid);
     this.#timer = undefined;
     if (this.#owed.size > 0) this.#schedule();
+  }
+
+  /** @returns whether its server was there */
+  async #payOne(keys: EntryKeys): Promise<boolean> {
+    const isPaid = await this.#driver.drop([keys]).then(
+      () => true,
+      // Its server is still gone, which the breaker has told of.
+      () => false,
+    );
+    // By identity: one that was added again meanwhile is owed again.
+    if (this.#owed.get(keys.entry) !== keys) return isPaid;
+    this.#owed.delete(keys.entry);
+    // Behind the others.
+    if (!isPaid) this.#owed.set(keys.entry, keys);
+    return isPaid;
   }
 }

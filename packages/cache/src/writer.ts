@@ -103,8 +103,10 @@ export class Writer<T, Id> {
     try {
       return await this.#parts.driver.begin(keys, this.#parts.rules);
     } catch (error) {
-      if (this.#mayProceed(1)) return undefined;
-      throw error;
+      if (!this.#mayProceed(1)) throw error;
+      // Its place is taken at once: others who find room before it writes would find the same.
+      this.#catchUp.add(keys);
+      return undefined;
     }
   }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { Barrier } from "../../../test/harness/cache/barrier.ts";
 import { CatchUp } from "../src/catch-up.ts";
-import { createKeys } from "../src/keys.ts";
+import { type EntryKeys, createKeys } from "../src/keys.ts";
 import { openBesideAnother, typesOf, unavailable } from "./harness/outage.ts";
 import type { ServerOptions } from "./harness/server.ts";
 import { Source } from "./harness/source.ts";
@@ -93,12 +93,69 @@ describe('F7: onUnavailable: "proceed"', () => {
     expect(server.things.counts()).toMatchObject({ proceeded: 2, invalidations: 0 });
     expect(await server.things.get("a")).toBe("new");
     await expectCaughtUp(outage);
-    expect(server.things.counts().invalidations).toBe(2);
+    await until(() => expect(server.things.counts().invalidations).toBe(2));
+  });
+});
+
+describe("the room for what is owed", () => {
+  it("is found by as many updates of one moment as it holds, and no more", async () => {
+    const { server, proxy } = await openBesideAnother(new Source(), {
+      onUnavailable: "proceed",
+      pendingMs: 60_000,
+      commitDeadlineMs: 50_000,
+    });
+    await proxy.set("refuse");
+    const ids = Array.from({ length: 10_005 }, (_, index) => `${index}`);
+    const updates = await Promise.allSettled(ids.map((id) => server.things.update(id, () => Promise.resolve(id))));
+    expect(updates.filter(({ status }) => status === "rejected")).toHaveLength(5);
+    expect(server.things.counts()).toMatchObject({ proceeded: 10_000, refusedUpdates: 5 });
   });
 });
 
 describe("entries that are owed an invalidation", () => {
-  const keys = createKeys("c", "t").of("a");
+  const keysOf = (id: string) => createKeys("c", "t").of(id);
+  const keys = keysOf("a");
+
+  function openCatchUp(drop: (keys: readonly EntryKeys[]) => Promise<void>, onDone = vi.fn()) {
+    const catchUp = new CatchUp({ drop }, onDone);
+    onTestFinished(() => {
+      catchUp.close();
+    });
+    return catchUp;
+  }
+
+  it("are paid though others can't be, and not again with those", async () => {
+    const dead = Array.from({ length: 300 }, (_, index) => keysOf(`dead ${index}`));
+    const isDead = new Set(dead.map(({ entry }) => entry));
+    const dropped: string[] = [];
+    const onDone = vi.fn();
+    const catchUp = openCatchUp((some) => {
+      for (const { entry } of some) if (!isDead.has(entry)) dropped.push(entry);
+      return some.some(({ entry }) => isDead.has(entry)) ? Promise.reject(new Error("down")) : Promise.resolve();
+    }, onDone);
+    for (const each of [...dead, keys]) catchUp.add(each);
+    await until(() => expect(catchUp.owes(keys)).toBe(false));
+    catchUp.add(keysOf("b"));
+    await until(() => expect(catchUp.owes(keysOf("b"))).toBe(false));
+    expect(dropped).toEqual([keys.entry, keysOf("b").entry]);
+    expect(onDone.mock.calls).toEqual([[1], [1]]);
+    for (const each of dead) expect(catchUp.owes(each)).toBe(true);
+  });
+
+  it("are paid a bounded number at a time, and all in one round where their servers are there", async () => {
+    let [running, most] = [0, 0];
+    const onDone = vi.fn();
+    const catchUp = openCatchUp(async () => {
+      running += 1;
+      most = Math.max(most, running);
+      await new Promise((resolve) => setImmediate(resolve));
+      running -= 1;
+    }, onDone);
+    for (let id = 0; id < 1_000; id += 1) catchUp.add(keysOf(`${id}`));
+    await until(() => expect(onDone).toHaveBeenCalledTimes(1));
+    expect(onDone).toHaveBeenCalledWith(1_000);
+    expect(most).toBe(128);
+  });
 
   it("stay so if they are owed again while they are paid", async () => {
     const drops: Barrier[] = [];
@@ -107,10 +164,7 @@ describe("entries that are owed an invalidation", () => {
       drops.push(barrier);
       return barrier.pass("drop");
     };
-    const catchUp = new CatchUp({ drop }, () => undefined);
-    onTestFinished(() => {
-      catchUp.close();
-    });
+    const catchUp = openCatchUp(drop);
     catchUp.add(keys);
     await until(() => expect(drops).toHaveLength(1));
     catchUp.add(keys);
