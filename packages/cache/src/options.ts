@@ -145,7 +145,10 @@ export interface CollectionOptions<T, Id = string> {
   readonly pendingMs?: number | undefined;
   /** How long the write of an update may take, in ms; default 4,000, at most 0.99 × `pendingMs`. */
   readonly commitDeadlineMs?: number | undefined;
-  /** How long a load may take, in ms; default 2,000. After a loading server's death others wait a little longer than this. */
+  /**
+   * How long a load may take, in ms, and how long it may wait for its turn before; default 2,000. After a loading server's death others
+   * wait a little longer than both.
+   */
   readonly loadTimeoutMs?: number | undefined;
   /** How many loads of this collection may run at a time in this process; default 8. A `loadMany` counts as one. */
   readonly maxSourceConcurrency?: number | undefined;

@@ -6,7 +6,7 @@ import { extraOf } from "./freshness.ts";
 import type { ResolvedCollectionOptions } from "./options.ts";
 import type { ReplicaReads } from "./replicas.ts";
 
-/** How much longer than a load its token lives: the time to send the result. */
+/** How much longer than a load can take its token lives: the time to send the result. */
 const storeMarginMs = 250;
 
 /** What the reader and the writer of one collection share. */
@@ -39,7 +39,8 @@ export function tellTooLarge({ counts, tell }: Pick<CollectionParts<unknown, unk
 export function entryRulesOf<T, Id>(options: ResolvedCollectionOptions<T, Id>): EntryRules {
   return {
     pendingMs: options.pendingMs,
-    tokenLifeMs: options.loadTimeoutMs + storeMarginMs,
+    // A load may wait for its turn for as long as it may then take: see SourceLoads.
+    tokenLifeMs: 2 * options.loadTimeoutMs + storeMarginMs,
     revision: options.revision,
     extraMs: extraOf(options),
     asksLife: options.copyMs > 0,

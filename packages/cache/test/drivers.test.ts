@@ -58,7 +58,7 @@ describe.each(setups)("a cache on $name", ({ start }) => {
     const source = new Source({ a: 1 });
     const [one, other] = openPair(shared, source, { loadTimeoutMs: 300 });
     const driver = openDriver(shared.connect(), one.cache.name);
-    const [dead] = driver.read([{ keys: one.keysOf("a") }], rulesWith({ tokenLifeMs: 550 }));
+    const [dead] = driver.read([{ keys: one.keysOf("a") }], rulesWith({ tokenLifeMs: 850 }));
     expect(await dead?.replies).toMatchObject([{ outcome: "fill" }]);
     expect(await other.things.lookup("a")).toEqual({ value: 1, from: "source" });
     expect(other.things.counts()).toMatchObject({ waited: 1, misses: 1, uncached: 0 });

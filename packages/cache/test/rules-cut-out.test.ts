@@ -36,6 +36,14 @@ const rules: readonly Rule[] = [
     violations: async (create) => (await loadsWhileItFails(create, 5)) - 1,
   },
   {
+    rule: "a token outlives the wait for a turn, and the load (F3)",
+    name: "token-of-one-load",
+    file: "src/parts.ts",
+    cut: "2 * options.loadTimeoutMs",
+    instead: "options.loadTimeoutMs",
+    violations: lateLoadsNotStored,
+  },
+  {
     rule: "a write takes an expired value away at once (C4, F5)",
     name: "stale-after-write",
     file: "lua/begin.lua",
@@ -116,6 +124,33 @@ async function loadsWhileItFails(create: Create, readers: number): Promise<numbe
   const server = await openExpired(create, source, { graceMs: 60_000, load });
   for (let reader = 0; reader < readers; reader += 1) expect(await server.things.get("a")).toBe("old");
   return failures;
+}
+
+/** Of two loads, of which the second has to wait for its turn; each takes three quarters of its time. */
+async function lateLoadsNotStored(create: Create): Promise<number> {
+  const source = new Source();
+  const loadTimeoutMs = 1_600;
+  const server = await openWarmServer(source, { create, loadTimeoutMs, maxSourceConcurrency: 1 });
+  const reads: Promise<unknown>[] = [];
+  let barrier = source.hold();
+  for (const id of ["a", "b"]) {
+    reads.push(server.things.get(id));
+    await until(async () => expect(await server.client.exists(server.keysOf(id).entry)).toBe(1));
+  }
+  for (let load = 0; load < 2; load += 1) {
+    await barrier.arrivals(1);
+    const end = performance.now() + 0.75 * loadTimeoutMs;
+    await until(() => expect(performance.now()).toBeGreaterThan(end));
+    const held = barrier;
+    barrier = source.hold();
+    held.release();
+  }
+  await Promise.all(reads);
+  await until(() => {
+    const { fills, refusedFills } = server.things.counts();
+    expect(fills + refusedFills).toBe(2);
+  });
+  return server.things.counts().refusedFills;
 }
 
 async function staleAfterWrite(create: Create): Promise<number> {

@@ -16,14 +16,14 @@ export interface Stampede {
 
 type WhileHeld = (barrier: Barrier, entry: { readonly records: Records; readonly id: string }) => Promise<void> | void;
 
-/** A load has two seconds by default, and its token a quarter more; the rest is for a busy machine. */
-export const takenOverWithinMs = 5_000;
+/** A load has two seconds by default, and as long to wait for its turn; its token a quarter more; the rest is for a busy machine. */
+export const takenOverWithinMs = 7_000;
 
 /** Who waits for another server looks again every 50 ms. */
 export const handedOverWithinMs = 1_500;
 
 /** A read that takes longer counts as failed. */
-const answeredWithinMs = 8_000;
+const answeredWithinMs = 12_000;
 
 let stampedes = 0;
 
