@@ -32,8 +32,9 @@ const failurePauseMs = 1_000;
 interface Read<T, Id> extends Deferred<Lookup<T>> {
   readonly keys: EntryKeys;
   readonly id: Id;
-  /** When it first met another's load. */
+  /** When it, or the first of those that share it, met another's load. */
   waitingSince: number | undefined;
+  hasWaited: boolean;
   pauseMs: number;
   /** What is served if the source fails. */
   grace: Lookup<T> | undefined;
@@ -78,7 +79,13 @@ export class Reader<T, Id> {
     }
     // By name: spreading an object costs as much as all the rest of a hit in this process.
     const { promise, resolve, reject } = deferred<Lookup<T>>();
-    const later = { waitingSince: undefined, pauseMs: firstPauseMs, grace: undefined, isServed: false };
+    const later = {
+      waitingSince: undefined,
+      hasWaited: false,
+      pauseMs: firstPauseMs,
+      grace: undefined,
+      isServed: false,
+    };
     this.#enqueue({ promise, resolve, reject, keys, id, reservation: undefined, ...later });
     return promise;
   }
@@ -291,7 +298,8 @@ export class Reader<T, Id> {
   /** Another caller or server loads it: its entry is looked for again and again, until waiting costs more than loading. */
   #wait(read: Read<T, Id>): void {
     const now = performance.now();
-    if (read.waitingSince === undefined) this.#parts.counts.add("waited");
+    if (!read.hasWaited) this.#parts.counts.add("waited");
+    read.hasWaited = true;
     read.waitingSince ??= now;
     // Long enough for one loader to die and the next to load.
     if (now - read.waitingSince > 2 * this.#parts.rules.tokenLifeMs) {
@@ -320,6 +328,8 @@ export class Reader<T, Id> {
   }
 
   #follow(read: Read<T, Id>, other: Read<T, Id>): void {
+    // Who came later must not lengthen the wait of who came first.
+    other.waitingSince = Math.min(other.waitingSince ?? Infinity, read.waitingSince ?? Infinity);
     other.promise.then(read.resolve, (error: unknown) => {
       this.#fail(read, error);
     });

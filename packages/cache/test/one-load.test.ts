@@ -2,9 +2,17 @@ import { describe, expect, it } from "vitest";
 import { type Deferred, deferred } from "../src/deferred.ts";
 import { createKeys } from "../src/keys.ts";
 import { intercept, testClient, uniqueName } from "./harness/redis.ts";
-import { openServer, openTwoServers, openWarmServer } from "./harness/server.ts";
+import { openServer, openTwoServers, openWarmServer, type Server } from "./harness/server.ts";
 import { Source } from "./harness/source.ts";
 import { until } from "./harness/until.ts";
+
+/** From now on somebody is always loading it. @returns what the entry holds */
+async function loadForever({ things, client, keysOf }: Server, id: string): Promise<string> {
+  await things.get("script is known from now on");
+  const epoch = (await client.get(keysOf("script is known from now on").entry))?.slice(0, 16) ?? "";
+  await client.set(keysOf(id).entry, `${epoch} fsomebody`);
+  return `${epoch} fsomebody`;
+}
 
 describe("F3: a missing entry", () => {
   it("is loaded by one caller for all servers; the others get what it stores", async () => {
@@ -81,14 +89,40 @@ describe("F3: a missing entry", () => {
     const source = new Source();
     source.rows.set("a", "value");
     const server = await openWarmServer(source, { loadTimeoutMs: 10 });
-    await server.things.get("script is known from now on");
-    const { entry } = server.keysOf("a");
-    // Somebody is always loading it.
-    const epoch = (await server.client.get(server.keysOf("script is known from now on").entry))?.slice(0, 16) ?? "";
-    await server.client.set(entry, `${epoch} fsomebody`);
+    const token = await loadForever(server, "a");
     expect(await server.things.lookup("a")).toEqual({ value: "value", from: "source" });
     expect(server.things.counts()).toMatchObject({ waited: 1, uncached: 1, misses: 1 });
-    expect(await server.client.get(entry)).toBe(`${epoch} fsomebody`);
+    expect(await server.client.get(server.keysOf("a").entry)).toBe(token);
+  });
+
+  it("is waited for no longer by who came first, however many come later and wait with him", async () => {
+    const source = new Source({ a: "value" });
+    let isSteady = false;
+    let held: (() => void) | undefined;
+    const server = await openWarmServer(source, {
+      loadTimeoutMs: 10,
+      // While a look is under way another comes, and is answered before it.
+      client: intercept(testClient(), async (send) => {
+        const release = held;
+        held = undefined;
+        const reply = await send();
+        if (release !== undefined) setImmediate(release);
+        else if (isSteady) {
+          void server.things.get("a");
+          await new Promise<void>((resolve) => {
+            held = resolve;
+          });
+        }
+        return reply;
+      }),
+    });
+    await loadForever(server, "a");
+    const first = server.things.lookup("a");
+    await until(() => expect(server.things.counts().waited).toBe(1));
+    isSteady = true;
+    expect(await first).toEqual({ value: "value", from: "source" });
+    isSteady = false;
+    expect(server.things.counts().waited).toBeGreaterThan(2);
   });
 
   it("is a load of each server's own while Redis is too young for fills", async () => {
