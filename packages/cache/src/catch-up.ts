@@ -1,5 +1,6 @@
 import type { Driver } from "./drivers/driver.ts";
 import type { EntryKeys } from "./keys.ts";
+import { slicesOf } from "./slices.ts";
 
 /** How many entries may be owed an invalidation before no write goes on that would owe another. */
 const maxOwed = 10_000;
@@ -57,12 +58,12 @@ export class CatchUp {
   async #pay(): Promise<void> {
     const due = [...this.#owed.values()];
     let paid = 0;
-    for (let start = 0; start < due.length && !this.#isClosed; start += maxAtOnce) {
-      const results = await Promise.all(due.slice(start, start + maxAtOnce).map((keys) => this.#payOne(keys)));
+    for (const some of slicesOf(due, maxAtOnce)) {
+      const results = await Promise.all(some.map((keys) => this.#payOne(keys)));
       const paidNow = results.filter(Boolean).length;
       paid += paidNow;
       // All servers may be gone: the next round begins with others.
-      if (paidNow === 0) break;
+      if (paidNow === 0 || this.#isClosed) break;
     }
     if (paid > 0) this.#onDone(paid);
     this.#timer = undefined;

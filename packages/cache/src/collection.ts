@@ -19,7 +19,7 @@ export interface Collection<T, Id = string> {
 
   /**
    * The value of an id, or `undefined` if the source has none. All reads of one tick share one trip to Redis (128 to
-   * a script) and one `loadMany` (of up to 500). It never fails because of Redis: the source is asked instead, at most `maxSourceConcurrency` at a time.
+   * a script, 512 at a time) and one `loadMany` (of up to 500). It never fails because of Redis: the source is asked instead, at most `maxSourceConcurrency` at a time.
    *
    * @returns the value as JSON carries it, deeply frozen
    * @throws {@link CacheError} `OVERLOADED`, `LOAD_TIMEOUT`, `INVALID_ID`, `INVALID_VALUE`

@@ -7,6 +7,7 @@ import type { Fill, ReadReply } from "./drivers/driver.ts";
 import { extensionAt, lifeOf } from "./freshness.ts";
 import type { EntryKeys } from "./keys.ts";
 import { type ReaderParts, tellTooLarge } from "./parts.ts";
+import { maxAtOnce, slicesOf } from "./slices.ts";
 import { SourceLoads } from "./source-loads.ts";
 
 /** A value, and the tier that gave it. */
@@ -109,26 +110,37 @@ export class Reader<T, Id> {
   #send(): void {
     const reads = [...this.#tick.values()];
     this.#tick = new Map();
+    if (reads.length <= maxAtOnce) void this.#sendSome(reads);
+    else void this.#sendInSlices(reads);
+  }
+
+  async #sendInSlices(reads: readonly Read<T, Id>[]): Promise<void> {
+    for (const some of slicesOf(reads)) await this.#sendSome(some);
+  }
+
+  /** @returns settled, and never rejected, when all are answered */
+  #sendSome(reads: readonly Read<T, Id>[]): Promise<unknown> {
     const { copies, replicas, rules } = this.#parts;
     const sentAt = performance.now();
     // What an earlier look found may have been replaced since, and who came meanwhile shares this one.
     for (const read of reads) read.grace = undefined;
     if (copies) for (const read of reads) read.reservation = copies.reserve(read.keys.entry);
     const { direct, answers } = replicas?.read(reads, rules) ?? { direct: reads, answers: [] };
-    this.#ask(direct);
-    for (const answer of answers) {
-      void answer.then(({ hits, rest }) => {
-        for (const { read, reply } of hits) this.#hit(read, reply, sentAt);
-        this.#ask(rest);
-      });
-    }
+    const asked = this.#ask(direct);
+    if (answers.length === 0) return asked;
+    const answered = answers.map(async (answer) => {
+      const { hits, rest } = await answer;
+      for (const { read, reply } of hits) this.#hit(read, reply, sentAt);
+      await this.#ask(rest);
+    });
+    return Promise.all([asked, ...answered]);
   }
 
   /** Asks the shared tier itself; in Redis, the primary. */
-  #ask(reads: readonly Read<T, Id>[]): void {
+  #ask(reads: readonly Read<T, Id>[]): Promise<unknown> {
     const { driver, rules, counts } = this.#parts;
     const sentAt = performance.now();
-    for (const { items, replies } of driver.read(reads, rules)) {
+    const groups = driver.read(reads, rules).map(({ items, replies }) =>
       replies.then(
         (all) => {
           counts.time("shared", performance.now() - sentAt);
@@ -143,8 +155,9 @@ export class Reader<T, Id> {
             else void this.#pass(read, "unavailable");
           }
         },
-      );
-    }
+      ),
+    );
+    return Promise.all(groups);
   }
 
   #answer(read: Read<T, Id>, reply: ReadReply, sentAt: number): void {

@@ -7,6 +7,7 @@ import { lifeOf } from "./freshness.ts";
 import type { EntryKeys, Keys } from "./keys.ts";
 import type { WriteContext } from "./options.ts";
 import { type CollectionParts, tellTooLarge } from "./parts.ts";
+import { slicesOf } from "./slices.ts";
 
 type Write<T> = (context: WriteContext) => Promise<T | undefined>;
 
@@ -176,8 +177,10 @@ export class Writer<T, Id> {
   }
 
   async #drop(keys: readonly EntryKeys[]): Promise<void> {
-    await this.#parts.driver.drop(keys);
-    this.#revoke(keys);
+    for (const some of slicesOf(keys)) {
+      await this.#parts.driver.drop(some);
+      this.#revoke(some);
+    }
   }
 
   #mayProceed(entries: number): boolean {

@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import { Barrier } from "../../../test/harness/cache/barrier.ts";
+import { countInFlight, testClient } from "./harness/redis.ts";
 import { openServer, openTwoServers, openWarmServer, type Server } from "./harness/server.ts";
 import { Source } from "./harness/source.ts";
 import { until } from "./harness/until.ts";
@@ -31,6 +32,14 @@ describe("an invalidation", () => {
     expect(evalsha).not.toHaveBeenCalled();
     await server.things.invalidateMany(Array.from({ length: 300 }, (_, index) => `${index}`));
     expect(evalsha).toHaveBeenCalledTimes(3);
+  });
+
+  it("of very many leaves so many at a time: all at once would be answered too late", async () => {
+    const { client, most } = countInFlight(testClient());
+    const { things } = openServer(new Source(), { client });
+    await things.invalidateMany(Array.from({ length: 5_000 }, (_, index) => `${index}`));
+    expect(most()).toBe(4);
+    expect(things.counts().invalidations).toBe(5_000);
   });
 
   const drops: [string, (server: Server) => Promise<void>][] = [

@@ -1,5 +1,6 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import type { CollectionOptions } from "../src/index.ts";
+import { countInFlight, testClient } from "./harness/redis.ts";
 import { openServer, openTwoServers, openWarmServer, type Server } from "./harness/server.ts";
 import { Source } from "./harness/source.ts";
 import { until } from "./harness/until.ts";
@@ -20,6 +21,17 @@ describe("a read", () => {
     expect(source.loads).toHaveLength(1);
     expect(one.things.counts()).toMatchObject({ hits: 1, misses: 1, loads: 1, fills: 1, missingHits: 0 });
     expect(one.things.latency()).toMatchObject({ shared: { count: 2 }, source: { count: 1 } });
+  });
+
+  it("of very many ids leaves so many at a time: all at once would be answered too late", async () => {
+    const { client, most } = countInFlight(testClient());
+    const ids = Array.from({ length: 5_000 }, (_, index) => `${index}`);
+    const loadMany = (some: readonly string[]) => Promise.resolve(new Map(some.map((id) => [id, id])));
+    // Too young a Redis for fills: nothing else is sent.
+    const { things } = openServer(new Source(), { client, loadMany, maxSourceQueue: 5_000, pendingMs: 3_600_000 });
+    expect(await things.getMany(ids)).toEqual(ids);
+    expect(most()).toBe(4);
+    expect(things.counts()).toMatchObject({ uncached: 5_000, unavailable: 0 });
   });
 
   it("keeps for a while that the source has no such value, and knows that from null, 0, an empty text and false", async () => {

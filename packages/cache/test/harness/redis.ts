@@ -39,3 +39,16 @@ export function intercept(
     },
   });
 }
+
+/** The same client, and how many of its scripts were under way at the same time, at most. */
+export function countInFlight(client: Redis) {
+  let [running, most] = [0, 0];
+  const counted = intercept(client, async (send) => {
+    running += 1;
+    most = Math.max(most, running);
+    return send().finally(() => {
+      running -= 1;
+    });
+  });
+  return { client: counted, most: () => most };
+}
