@@ -31,6 +31,8 @@ export interface CollectionEvent {
    * - `corrupt`: an entry can not be read; the source answered;
    * - `refresh-failed`: the source failed to give a new value for one whose life is over; the old one was served;
    * - `observation-failed`: a read of the sample (`observe`) could not be compared with the source;
+   * - `read-failed`: the shared tier is there, and refused a read (a user who may not, a key that is not ours, a Memcached without CAS); the
+   *   source answered, and so it does from now on: told once for each code of an error, however long it lasts;
    * - `store-failed`: what was loaded could not be stored, or what was written could not be ended: nothing stale stays;
    * - `outcome-unknown`: a write was not done within its deadline;
    * - `lapsed`: a write ended after its token had lapsed: it took longer than `pendingMs`, or Redis lost the mark; its entry is dropped;
@@ -44,6 +46,7 @@ export interface CollectionEvent {
     | "corrupt"
     | "refresh-failed"
     | "observation-failed"
+    | "read-failed"
     | "store-failed"
     | "outcome-unknown"
     | "lapsed"

@@ -7,6 +7,7 @@ import type { Fill, ReadReply } from "./drivers/driver.ts";
 import { extensionAt, lifeOf } from "./freshness.ts";
 import type { EntryKeys } from "./keys.ts";
 import { type ReaderParts, tellTooLarge } from "./parts.ts";
+import { Refusals } from "./refusals.ts";
 import { maxAtOnce, slicesOf } from "./slices.ts";
 import { SourceLoads } from "./source-loads.ts";
 
@@ -52,6 +53,7 @@ interface Read<T, Id> extends Deferred<Lookup<T>> {
 export class Reader<T, Id> {
   readonly #parts: ReaderParts<T, Id>;
   readonly #source: SourceLoads<T, Id>;
+  readonly #refusals: Refusals;
   /** The reads of this tick, by entry. C6: all that came before it is sent may share one. */
   #tick = new Map<string, Read<T, Id>>();
   /** The loads of this process that will be stored, by entry: those who wait for one are woken by it. */
@@ -63,6 +65,7 @@ export class Reader<T, Id> {
   constructor(parts: ReaderParts<T, Id>) {
     this.#parts = parts;
     this.#source = new SourceLoads(parts.options, parts.counts);
+    this.#refusals = new Refusals(parts.tell);
   }
 
   /** Reads one value. Fails because of the shared tier only where that is the truth. @throws {@link CacheError} @throws what the loader throws */
@@ -149,6 +152,7 @@ export class Reader<T, Id> {
           });
         },
         (error: unknown) => {
+          if (!this.#parts.isSharedTruth) this.#refusals.note(error);
           for (const read of items) {
             this.#release(read);
             if (this.#parts.isSharedTruth) read.reject(unavailable(error));

@@ -1,10 +1,10 @@
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { freePort } from "../../../infra/local/processes.mjs";
 import { connect, startOwnRedis } from "../../redis-kit/test/harness/redis.ts";
 import { deadlineMs, openBesideAnother, typesOf, unavailable } from "./harness/outage.ts";
 import { openServer } from "./harness/server.ts";
 import { Source } from "./harness/source.ts";
-import { untilOldEnough } from "./harness/redis.ts";
+import { testClient, uniqueName, untilOldEnough } from "./harness/redis.ts";
 import { until } from "./harness/until.ts";
 
 describe("F7: while Redis is gone", () => {
@@ -125,4 +125,31 @@ describe("a Redis that is full", () => {
     await server.things.invalidate("a");
     expect(await server.things.get("a")).toBe("new");
   });
+});
+
+describe("a shared tier that is there and refuses", () => {
+  it("is told of, each code once: the source answers, and nobody would look for the reason", async () => {
+    const admin = testClient();
+    const client = testClient();
+    const username = uniqueName();
+    await admin.acl("SETUSER", username, "on", "nopass", "~*", "+@all", "-evalsha", "-eval");
+    onTestFinished(async () => {
+      await connect(admin.options.port ?? 0).acl("DELUSER", username);
+    });
+    const source = new Source({ a: 1 });
+    const server = openServer(source, { client });
+    await server.things.get("b");
+    await server.client.lpush(server.keysOf("a").entry, "not ours");
+    for (let read = 0; read < 3; read += 1) expect(await server.things.get("a")).toBe(1);
+    expect(server.events).toEqual([readFailed("WRONGTYPE")]);
+    await client.auth(username, "");
+    for (let read = 0; read < 3; read += 1) expect(await server.things.get("a")).toBe(1);
+    expect(server.events).toEqual([readFailed("WRONGTYPE"), readFailed("NOPERM")]);
+    expect(server.things.counts().unavailable).toBe(6);
+  });
+
+  function readFailed(replyCode: string) {
+    const error = expect.objectContaining({ name: "CommandError", replyCode }) as unknown;
+    return { type: "read-failed", collection: "thing", error };
+  }
 });

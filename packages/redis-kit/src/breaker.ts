@@ -62,7 +62,7 @@ export class CircuitBreaker<Client = RedisClient> {
     this.#commands = commands;
     this.#server = server;
     this.#policy = circuitBreaker(
-      handleWhenResult((outcome) => tellsOfOutage(outcome as Outcome<unknown>)),
+      handleWhenResult((outcome) => isFailure(outcome as Outcome<unknown>)),
       { breaker: new ConsecutiveBreaker(failures), halfOpenAfter: { next: () => new Pause(breakMs) } },
     );
     if (onChange !== undefined) this.#policy.onStateChange((state) => onChange(stateNames[state]));
@@ -127,11 +127,14 @@ async function outcomeOf<T>(work: Promise<T>): Promise<Outcome<T>> {
   }
 }
 
-function tellsOfOutage(outcome: Outcome<unknown>): boolean {
-  if (!("error" in outcome)) return false;
-  const { failure, replyCode, wasHurried } = outcome.error;
+/** Whether a {@link CircuitBreaker} takes it for a failure: the next command would fare no better. */
+export function isOutage({ failure, replyCode, wasHurried }: CommandError): boolean {
   if (wasHurried) return false;
   // One that knows why it was not answered was refused at last: a slot on the move, say.
   if (replyCode !== undefined) return unfitServer.has(replyCode);
   return failure !== "refused";
+}
+
+function isFailure(outcome: Outcome<unknown>): boolean {
+  return "error" in outcome && isOutage(outcome.error);
 }

@@ -1,4 +1,4 @@
-export { CircuitBreaker, type BreakerState, type Sender } from "./breaker.ts";
+export { CircuitBreaker, isOutage, type BreakerState, type Sender } from "./breaker.ts";
 export { isCluster, keyPrefixOf, primaries, type RedisClient } from "./client.ts";
 export { Commands } from "./commands.ts";
 export { withDeadline } from "./deadline.ts";
