@@ -56,10 +56,10 @@ export interface Cache {
   collections(): readonly OpenedCollection[];
 
   /**
-   * Looks whether Redis can be used. Calling it at start is optional: a mistake in its configuration shows then, where
+   * Looks whether Redis, or each Memcached server, can be used. Calling it at start is optional: a mistake in its configuration shows then, where
    * otherwise nothing would be cached and updates would be refused.
    *
-   * @throws {@link CacheError} `UNSAFE_REDIS`, `UNAVAILABLE`
+   * @throws {@link CacheError} `UNSAFE_REDIS`, `UNAVAILABLE`; `UNSUPPORTED`: a Memcached was started without CAS
    */
   ready(): Promise<void>;
 

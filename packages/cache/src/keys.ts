@@ -48,6 +48,11 @@ export function markPattern(cache: string): string {
   return `${cache}:${version}:{*}${markSuffix}`;
 }
 
+/** No entry's and no mark's: by it a server is tried. */
+export function probeKey(cache: string): string {
+  return `${cache}:${version}:probe`;
+}
+
 /** The keys of a part of a write-behind collection, in one Cluster slot with its entries. */
 export interface PartitionKeys {
   /** Who saves its rows. */

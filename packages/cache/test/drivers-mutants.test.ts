@@ -179,7 +179,7 @@ describe("without one of its rules the driver does what it never may", () => {
     };
     const open = (tier: unknown) => {
       if (!(tier instanceof MemcachedServers)) throw new Error("These rules are for Memcached.");
-      return new Mutant(tier, { deadlineMs: 10_000, onEvent: undefined });
+      return new Mutant(tier, { name: "c", deadlineMs: 10_000, onEvent: undefined });
     };
     return violation({
       driver: open(interceptTier(shared.connect(), around).memcached),

@@ -11,6 +11,8 @@ import { uniqueName } from "./harness/redis.ts";
 import { Source } from "./harness/source.ts";
 import { until } from "./harness/until.ts";
 
+const unsupported = { code: "UNSUPPORTED", status: 500 };
+
 type Nodes = Awaited<ReturnType<typeof shareMemcached>>;
 
 function rawClient(port: number): MemcacheClient {
@@ -83,7 +85,7 @@ describe("Memcached", () => {
     const source = new Source({ a: 1 });
     const { things } = openOn(shared.connect(), source);
     await things.get("a");
-    await expect(things.clear()).rejects.toMatchObject({ code: "UNSUPPORTED", status: 500 });
+    await expect(things.clear()).rejects.toMatchObject(unsupported);
     await until(async () => expect((await things.lookup("a")).from).toBe("shared"));
   });
 
@@ -130,11 +132,18 @@ describe("Memcached", () => {
   it("that was started without CAS is refused: nothing could be fenced", async () => {
     const { port } = await startOwnMemcached({ settings: ["-C"] });
     const source = new Source({ a: 1 });
-    const { things } = openOn({ memcached: testMemcached([`127.0.0.1:${port}`]) }, source);
+    const { cache, things, events } = openOn({ memcached: testMemcached([`127.0.0.1:${port}`]) }, source);
+    await expect(cache.ready()).rejects.toMatchObject(unsupported);
     expect(await things.get("a")).toBe(1);
-    await expect(things.update("a", source.write("a", 2))).rejects.toMatchObject({ code: "UNSUPPORTED" });
-    expect(await things.lookup("a")).toEqual({ value: 1, from: "source" });
+    await expect(things.update("a", source.write("a", 2))).rejects.toMatchObject(unsupported);
+    for (let read = 0; read < 3; read += 1) {
+      expect(await things.lookup("a")).toEqual({ value: 1, from: "source" });
+    }
     expect(things.counts()).toMatchObject({ fills: 0, hits: 0 });
+    const error = expect.objectContaining(unsupported) as unknown;
+    expect(events.filter(({ type }) => type === "read-failed")).toEqual([
+      { type: "read-failed", collection: "thing", error },
+    ]);
   });
 
   it("a mark that was evicted leaves nothing old when its writer ends", async () => {

@@ -97,7 +97,7 @@ export interface PendingWrite {
  * Each method but `close` fails with a CommandError where the server can't be asked.
  */
 export interface Driver {
-  /** Looks whether the server can be used, before anybody asks for an entry. @throws CacheError `UNSAFE_REDIS` */
+  /** Looks whether the server can be used, before anybody asks for an entry. @throws CacheError `UNSAFE_REDIS`, `UNSUPPORTED` */
   ready(): Promise<void>;
 
   /** Reads entries by as few trips as possible, all sent at once. Each group may fail by itself. */

@@ -87,9 +87,10 @@ export class MemcachedItems {
     }
   }
 
-  /** Asks for nothing but an answer. @throws CommandError */
-  async greet(operation: Operation): Promise<void> {
-    await this.#send(operation, (client) => client.send((connection) => void write(connection, "version\r\n")));
+  /** Looks whether it can compare and set, at an item that goes by itself. @throws CommandError @throws {@link CacheError} `UNSUPPORTED` */
+  async probe(key: string, operation: Operation): Promise<void> {
+    await this.put(key, { found: {}, next: { item: { kind: "unkept", until: 0 }, lifeMs: 1_000 } }, operation);
+    await this.find([key], operation);
   }
 
   async #send<T>({ what, endsAt }: Operation, command: (client: MemcachedClient) => Promise<T>): Promise<T> {

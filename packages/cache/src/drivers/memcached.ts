@@ -2,7 +2,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { CircuitBreaker, CommandError } from "@lockstep/redis-kit";
 import { CacheError } from "../errors.ts";
 import { tell } from "../events.ts";
-import type { EntryKeys } from "../keys.ts";
+import { type EntryKeys, probeKey } from "../keys.ts";
 import type { Driver, DriverOptions, EntryRules, Fill, FillOutcome, PendingWrite, ReadReply } from "./driver.ts";
 import type { Item } from "./items.ts";
 import { type Found, MemcachedItems, type Operation } from "./memcached-items.ts";
@@ -45,6 +45,7 @@ const maxPauseMs = 8;
  * its server restarts. Then whoever holds it finds that at the end of the write, and drops what was filled meanwhile.
  */
 export class MemcachedDriver implements Driver {
+  readonly #name: string;
   readonly #nodes: readonly MemcachedItems[];
   readonly #nodeOf: (key: string) => number;
   readonly #deadlineMs: number;
@@ -52,7 +53,8 @@ export class MemcachedDriver implements Driver {
   readonly #newToken = createTokens();
   readonly #turns = new Turns();
 
-  constructor(servers: MemcachedServers, { deadlineMs, onEvent }: Pick<DriverOptions, "deadlineMs" | "onEvent">) {
+  constructor(servers: MemcachedServers, { name, deadlineMs, onEvent }: DriverOptions) {
+    this.#name = name;
     this.#deadlineMs = deadlineMs;
     this.#nodeOf = rendezvous(servers.servers);
     // A breaker each: one that is down must not keep the others from being asked.
@@ -66,7 +68,8 @@ export class MemcachedDriver implements Driver {
   }
 
   async ready(): Promise<void> {
-    await Promise.all(this.#nodes.map((node) => node.greet(this.#operation("a look at Memcached"))));
+    const key = memcachedKey(probeKey(this.#name));
+    await Promise.all(this.#nodes.map((node) => node.probe(key, this.#operation("a look at Memcached"))));
   }
 
   read<T extends { readonly keys: EntryKeys }>(items: readonly T[], rules: EntryRules) {
