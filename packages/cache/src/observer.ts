@@ -75,7 +75,7 @@ export class Observer<T, Id> {
     const [group] = driver.read([{ keys }], rules);
     const [reply] = (await group?.replies) ?? [];
     if (reply?.outcome === "hit") return { value: decode(reply.text) };
-    // Nobody here is going to load it.
+    // Nobody here is going to load it. Where its server does not answer, the token lapses.
     const token = tokenIn(reply);
     if (token !== undefined) await driver.store([{ key: keys.entry, token, result: "unused" }], rules);
     return undefined;

@@ -3,7 +3,7 @@ import type { Reservation } from "./copies.ts";
 import type { Tier } from "./counts.ts";
 import { type Deferred, deferred } from "./deferred.ts";
 import { unavailable } from "./errors.ts";
-import type { Fill, ReadReply } from "./drivers/driver.ts";
+import { type Fill, type ReadReply, failedFills } from "./drivers/driver.ts";
 import { extensionAt, lifeOf } from "./freshness.ts";
 import type { EntryKeys } from "./keys.ts";
 import { type ReaderParts, tellTooLarge } from "./parts.ts";
@@ -295,21 +295,21 @@ export class Reader<T, Id> {
     process.nextTick(() => {
       const fills = this.#fills;
       this.#fills = [];
-      const { driver, rules, counts, tell } = this.#parts;
-      driver.store(fills, rules).then(
-        (results) => {
-          for (const { outcome } of results) {
-            if (outcome === "stored") counts.add("fills");
-            if (outcome === "refused") counts.add("refusedFills");
-            if (outcome === "too-large") tellTooLarge(this.#parts);
-          }
-        },
-        (error: unknown) => {
-          // Its token lapses; until then others wait for it.
-          tell({ type: "store-failed", error });
-        },
-      );
+      void this.#storeAll(fills);
     });
+  }
+
+  async #storeAll(fills: readonly Fill[]): Promise<void> {
+    const { driver, rules, counts, tell } = this.#parts;
+    const results = await driver.store(fills, rules).catch((error: unknown) => failedFills(fills, error));
+    for (const { outcome } of results) {
+      if (outcome === "stored") counts.add("fills");
+      if (outcome === "refused") counts.add("refusedFills");
+      if (outcome === "too-large") tellTooLarge(this.#parts);
+    }
+    // Their tokens lapse; until then others wait for them.
+    const errors = results.flatMap((result) => (result.outcome === "failed" ? [result.error] : []));
+    if (errors.length > 0) tell({ type: "store-failed", error: errors[0] });
   }
 
   /** Another caller or server loads it: its entry is looked for again and again, until waiting costs more than loading. */

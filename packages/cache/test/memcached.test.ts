@@ -303,6 +303,22 @@ describe("of three Memcached servers", () => {
     },
   );
 
+  it("one is gone when values are stored: what the others keep is counted, and the failure told of once", async () => {
+    const name = uniqueName();
+    const ids = idOnEach(name);
+    const source = new Source(Object.fromEntries(ids.map((id) => [id, id])));
+    const barrier = source.hold();
+    const { tier, proxies } = await shared.connectBreakable();
+    const { things, events } = openOn(tier, source, { name, deadlineMs: 1_000, loadMany: source.loadMany });
+    const reading = things.getMany(ids);
+    await until(() => expect(things.counts().misses).toBe(3));
+    await proxies[0]?.set("refuse");
+    barrier.release();
+    expect(await reading).toEqual(ids);
+    await until(() => expect(events.map(({ type }) => type)).toEqual(["store-failed"]));
+    expect(things.counts()).toMatchObject({ misses: 3, fills: 2, refusedFills: 0 });
+  });
+
   it("one is restarted: it has forgotten everything, and its keys are loaded again", async () => {
     const name = uniqueName();
     const own = [await startOwnMemcached(), await startOwnMemcached()];

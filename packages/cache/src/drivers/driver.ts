@@ -82,6 +82,16 @@ export interface Fill {
  */
 export type FillOutcome = "stored" | "released" | "refused" | "too-large";
 
+/** A fill, and what became of it. */
+export type FillResult =
+  | { readonly fill: Fill; readonly outcome: FillOutcome }
+  | { readonly fill: Fill; readonly outcome: "failed"; readonly error: unknown };
+
+/** Nobody knows what became of them: their server could not be asked. */
+export function failedFills(fills: readonly Fill[], error: unknown): FillResult[] {
+  return fills.map((fill) => ({ fill, outcome: "failed", error }));
+}
+
 /** A write between its begin and its end. */
 export interface PendingWrite {
   readonly keys: EntryKeys;
@@ -106,11 +116,8 @@ export interface Driver {
     rules: EntryRules,
   ): { readonly items: readonly T[]; readonly replies: Promise<readonly ReadReply[]> }[];
 
-  /** Stores what was loaded, or gives tokens back. */
-  store(
-    fills: readonly Fill[],
-    rules: EntryRules,
-  ): Promise<readonly { readonly fill: Fill; readonly outcome: FillOutcome }[]>;
+  /** Stores what was loaded, or gives tokens back. Each group may fail by itself, and is `failed` then. */
+  store(fills: readonly Fill[], rules: EntryRules): Promise<readonly FillResult[]>;
 
   /**
    * A write begins: its entry goes, and none is stored or filled until it has ended or lapsed.

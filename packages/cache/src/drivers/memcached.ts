@@ -3,7 +3,17 @@ import { CircuitBreaker, CommandError } from "@lockstep/redis-kit";
 import { CacheError } from "../errors.ts";
 import { tell } from "../events.ts";
 import { type EntryKeys, probeKey } from "../keys.ts";
-import type { Driver, DriverOptions, EntryRules, Fill, FillOutcome, PendingWrite, ReadReply } from "./driver.ts";
+import {
+  type Driver,
+  type DriverOptions,
+  type EntryRules,
+  type Fill,
+  type FillOutcome,
+  type FillResult,
+  type PendingWrite,
+  type ReadReply,
+  failedFills,
+} from "./driver.ts";
 import type { Item } from "./items.ts";
 import { type Found, MemcachedItems, type Operation } from "./memcached-items.ts";
 import { memcachedKey } from "./memcached-keys.ts";
@@ -143,12 +153,14 @@ export class MemcachedDriver implements Driver {
 
   async store(fills: readonly Fill[], rules: EntryRules) {
     const operation = this.#operation("the storing of entries");
-    const stores = fills.map(async (fill) => {
+    const stores = fills.map((fill) => {
       const step: Step<FillOutcome> = (item, moment) => storeItem(item, fill, rules, moment);
-      const outcome = await this.#change(fill.key, step, operation);
-      return { fill, outcome };
+      return this.#change(fill.key, step, operation).then(
+        (outcome): FillResult[] => [{ fill, outcome }],
+        (error: unknown) => failedFills([fill], error),
+      );
     });
-    return Promise.allSettled(stores).then(() => Promise.all(stores));
+    return (await Promise.all(stores)).flat();
   }
 
   async begin(keys: EntryKeys, rules: EntryRules): Promise<PendingWrite> {

@@ -7,9 +7,10 @@ import {
   type DriverOptions,
   type EntryRules,
   type Fill,
-  type FillOutcome,
+  type FillResult,
   type PendingWrite,
   type ReadReply,
+  failedFills,
   tokenIn,
 } from "./driver.ts";
 import { dangerToMarks } from "./epochs.ts";
@@ -86,15 +87,17 @@ export class RedisDriver implements Driver {
       const token = tokenIn(replies[index]);
       return token === undefined ? [] : [{ key: entry, token, result: "unused" as const }];
     });
-    // Redis does not answer this either: then they lapse.
-    this.store(fills, rules).catch(() => undefined);
+    // Redis may not answer this either: then they lapse.
+    void this.store(fills, rules);
   }
 
   async store(fills: readonly Fill[], rules: EntryRules) {
-    const groups = this.#groups(fills, ({ key }) => key).map(async (group) => {
-      const outcomes = await storeEntries(this.commands, group, rules);
-      return group.map((fill, index) => ({ fill, outcome: outcomes[index] ?? ("refused" satisfies FillOutcome) }));
-    });
+    const groups = this.#groups(fills, ({ key }) => key).map((group) =>
+      storeEntries(this.commands, group, rules).then(
+        (outcomes) => group.map((fill, index): FillResult => ({ fill, outcome: outcomes[index] ?? "refused" })),
+        (error: unknown) => failedFills(group, error),
+      ),
+    );
     return (await Promise.all(groups)).flat();
   }
 
