@@ -85,6 +85,20 @@ describe("F3: a missing entry", () => {
     expect(survivor.things.counts()).toMatchObject({ waited: 1, misses: 1, loads: 1 });
   });
 
+  it("is not waited for where a token was given by a Redis that could then not be looked at", async () => {
+    const source = new Source({ a: "value" });
+    const name = uniqueName();
+    const patient = { name, loadTimeoutMs: 60_000 };
+    const other = await openWarmServer(source, patient);
+    const client = intercept(testClient(), () => Promise.reject(new Error("the connection broke")), ["info"]);
+    const server = openServer(source, { ...patient, client });
+    expect(await server.things.lookup("a")).toEqual({ value: "value", from: "source" });
+    expect(server.things.counts()).toMatchObject({ unavailable: 1, misses: 0 });
+    await until(async () => expect(await other.client.exists(other.keysOf("a").entry)).toBe(0));
+    await other.things.get("a");
+    expect(other.things.counts()).toMatchObject({ waited: 0, misses: 1 });
+  });
+
   it("is loaded past the cache by who has waited for others too long", async () => {
     const source = new Source();
     source.rows.set("a", "value");

@@ -76,12 +76,19 @@ export class RedisDriver implements Driver {
     };
     const options = { token: this.#newToken(), epochAge: this.#trust.epochAge(rules.pendingMs), onLate };
     const told = this.#hits.expect();
-    const { epoch, replies } = await this.#trusted(readEntries(this.commands, keys, rules, options));
+    const { epoch, replies } = await readEntries(this.commands, keys, rules, options);
+    try {
+      // C8: what a server says is only believed once it is known to keep marks.
+      await this.#trust.check(epoch);
+    } catch (error) {
+      this.#giveBack(keys, replies, rules);
+      throw error;
+    }
     told(epoch);
     return replies;
   }
 
-  /** F3: tokens that came too late for their reader. Until they lapsed others would wait for a load that nobody does. */
+  /** F3: tokens that came too late for their reader, or from a server that he may not believe. Until they lapsed others would wait for a load that nobody does. */
   #giveBack(keys: readonly EntryKeys[], replies: readonly ReadReply[], rules: EntryRules): void {
     const fills = keys.flatMap(({ entry }, index) => {
       const token = tokenIn(replies[index]);
@@ -104,7 +111,8 @@ export class RedisDriver implements Driver {
   async begin(keys: EntryKeys, { pendingMs }: EntryRules): Promise<PendingWrite | "crowded"> {
     const token = this.#newToken();
     const options = { token, pendingMs, epochAge: this.#trust.epochAge(pendingMs), maxPending };
-    const { epoch, outcome } = await this.#trusted(beginWrite(this.commands, keys, options));
+    const { epoch, outcome } = await beginWrite(this.commands, keys, options);
+    await this.#trust.check(epoch);
     return outcome === "crowded" ? "crowded" : { keys, token, epoch };
   }
 
@@ -148,13 +156,6 @@ export class RedisDriver implements Driver {
 
   #scan(what: string, pattern: string) {
     return scanKeys(this.commands, this.client, { what, pattern, batchSize: scanBatch });
-  }
-
-  /** C8: what a server says is only believed once it is known to keep marks. */
-  async #trusted<R extends { readonly epoch: string }>(work: Promise<R>): Promise<R> {
-    const reply = await work;
-    await this.#trust.check(reply.epoch);
-    return reply;
   }
 
   #groups<T>(items: readonly T[], keyOf: (item: T) => string): T[][] {
