@@ -3,7 +3,7 @@ import type { Reservation } from "./copies.ts";
 import type { Tier } from "./counts.ts";
 import { type Deferred, deferred } from "./deferred.ts";
 import { unavailable } from "./errors.ts";
-import { type Fill, type ReadReply, failedFills } from "./drivers/driver.ts";
+import { type Fill, type ReadReply, failedFills, failurePauseMs } from "./drivers/driver.ts";
 import { extensionAt, lifeOf } from "./freshness.ts";
 import type { EntryKeys } from "./keys.ts";
 import { type ReaderParts, tellTooLarge } from "./parts.ts";
@@ -26,9 +26,6 @@ type ExpiredReply = Extract<ReadReply, { outcome: "expired" }>;
 /** How long who waits for another's load sleeps between two looks, at first and at most. */
 const firstPauseMs = 2;
 const longestPauseMs = 50;
-
-/** For how long nobody tries again to refresh what the source has just failed to give. */
-const failurePauseMs = 1_000;
 
 /** One id that somebody is reading. */
 interface Read<T, Id> extends Deferred<Lookup<T>> {

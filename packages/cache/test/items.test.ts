@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Item, formatItem, parseItem } from "../src/drivers/items.ts";
-import { beginItem, dropItem, endItem } from "../src/drivers/transitions.ts";
+import { beginItem, dropItem, endItem, readItem } from "../src/drivers/transitions.ts";
 import { rulesWith } from "./harness/drivers.ts";
 
 const times = fc.nat({ max: 2 ** 45 });
@@ -11,7 +11,7 @@ const items: fc.Arbitrary<Item> = fc.oneof(
   fc.tuple(times, texts).map(([until, text]) => ({ kind: "value" as const, until, text })),
   fc
     .tuple(times, times, fc.option(tokens, { nil: undefined }), texts)
-    .map(([until, refreshUntil, token, text]) => ({ kind: "refresh" as const, until, refreshUntil, token, text })),
+    .map(([until, pausedUntil, token, text]) => ({ kind: "refresh" as const, until, pausedUntil, token, text })),
   tokens.map((token) => ({ kind: "fill" as const, token })),
   times.map((until) => ({ kind: "unkept" as const, until })),
   fc.tuple(times, fc.array(fc.tuple(tokens, fc.boolean()), { minLength: 1, maxLength: 5 })).map(([lifeMs, all]) => ({
@@ -73,5 +73,25 @@ describe("an entry that very many write at the same time", () => {
   it("is not written anew by an invalidation that changes nothing, which would lengthen the lives of the dead", () => {
     const item = afterBegins(2);
     expect(dropItem(item, moment)).toEqual({ reply: undefined });
+  });
+});
+
+describe("an expired entry whose clock is another's", () => {
+  const rules = rulesWith({ extraMs: 600_000 });
+  const expired = { kind: "refresh" as const, until: 0, text: "v1:1" };
+  const replyTo = (item: Item, moment: { now: number; dead?: boolean }) =>
+    readItem(item, { token: "mine", rules }, { now: moment.now, hasLapsed: () => moment.dead ?? false }).reply;
+
+  it("is refreshed by who is at it, whatever the clocks say, until he was seen for so long that he must be dead", () => {
+    const item: Item = { ...expired, token: "other", pausedUntil: 0 };
+    expect(replyTo(item, { now: 500_000 })).toMatchObject({ outcome: "expired", refresh: "running" });
+    expect(replyTo(item, { now: 1, dead: true })).toMatchObject({ outcome: "expired", refresh: { token: "mine" } });
+  });
+
+  it("is left alone after a failure for no longer than such a pause lasts", () => {
+    const item: Item = { ...expired, token: undefined, pausedUntil: 300_000 };
+    expect(replyTo(item, { now: 299_500 })).toMatchObject({ outcome: "expired", refresh: "failed" });
+    expect(replyTo(item, { now: 1 })).toMatchObject({ outcome: "expired", refresh: { token: "mine" } });
+    expect(replyTo(item, { now: 300_001 })).toMatchObject({ outcome: "expired", refresh: { token: "mine" } });
   });
 });

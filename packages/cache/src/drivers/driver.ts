@@ -55,6 +55,9 @@ export function tokenIn(reply: ReadReply | undefined): string | undefined {
   return reply?.outcome === "expired" && typeof reply.refresh === "object" ? reply.refresh.token : undefined;
 }
 
+/** For how long nobody tries again to refresh what the source has just failed to give, in ms. */
+export const failurePauseMs = 1_000;
+
 /** For how long an entry is remembered that is not to be kept, in ms: those who ask for it would else wait for one another in turns. */
 export const unkeptMs = 1_000;
 

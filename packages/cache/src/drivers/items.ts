@@ -21,9 +21,10 @@ export type Item =
       /** A value whose life is over, and which someone refreshes. */
       readonly kind: "refresh";
       readonly until: number;
-      /** When who refreshes it is taken for dead, or, without a token, when the next may try. */
-      readonly refreshUntil: number;
+      /** Of who refreshes it; `undefined`: that has just failed. */
       readonly token: string | undefined;
+      /** Without a token: until when nobody tries again. Else 0. */
+      readonly pausedUntil: number;
       readonly text: string;
     }
   /** Someone loads it. */
@@ -44,7 +45,7 @@ const dropSign = "!";
 /**
  * ```
  * v<until> <text>
- * r<until> <refresh until> <token, or -> <text>
+ * r<until> <paused until, or 0> <token, or -> <text>
  * f<token>
  * u<until>
  * p<life> <token>[!],<token>[!]…
@@ -55,7 +56,7 @@ export function formatItem(item: Item): string {
     case "value":
       return `v${item.until} ${item.text}`;
     case "refresh":
-      return `r${item.until} ${item.refreshUntil} ${item.token ?? noToken} ${item.text}`;
+      return `r${item.until} ${item.pausedUntil} ${item.token ?? noToken} ${item.text}`;
     case "fill":
       return `f${item.token}`;
     case "unkept":
@@ -92,8 +93,8 @@ function parseRefresh(text: string): Item | undefined {
   const match = /^r(\d+) (\d+) (\S+) /.exec(text);
   if (!match) return undefined;
   const token = match[3] === noToken ? undefined : match[3];
-  const [until, refreshUntil] = [Number(match[1]), Number(match[2])];
-  return { kind: "refresh", until, refreshUntil, token, text: text.slice(match[0].length) };
+  const [until, pausedUntil] = [Number(match[1]), Number(match[2])];
+  return { kind: "refresh", until, pausedUntil, token, text: text.slice(match[0].length) };
 }
 
 function parsePending(text: string): Item | undefined {

@@ -1,5 +1,5 @@
 import { isValueOf } from "../codec.ts";
-import { type EntryRules, type Fill, type FillOutcome, type ReadReply, unkeptMs } from "./driver.ts";
+import { type EntryRules, type Fill, type FillOutcome, type ReadReply, failurePauseMs, unkeptMs } from "./driver.ts";
 import type { Item, PendingToken } from "./items.ts";
 
 /** How many writes an item names: see {@link beginItem}. */
@@ -59,15 +59,25 @@ function hitOf(text: string, leftMs: number, { extraMs, asksLife }: EntryRules):
 function expiredItem(
   item: Extract<Item, { kind: "value" | "refresh" }>,
   { token, rules }: { token: string; rules: EntryRules },
-  { now }: Moment,
+  moment: Moment,
 ): Transition<ReadReply> {
+  const { now } = moment;
   const { until, text } = item;
   const reply = { outcome: "expired", text, overdueMs: Math.max(0, now - until) } as const;
-  if (item.kind === "refresh" && item.refreshUntil > now) {
-    return { reply: { ...reply, refresh: item.token === undefined ? "failed" : "running" } };
+  if (item.kind === "refresh") {
+    const { token: holder, pausedUntil } = item;
+    if (holder === undefined && isSoon(pausedUntil, now)) return { reply: { ...reply, refresh: "failed" } };
+    if (holder !== undefined && !moment.hasLapsed(holder, rules.tokenLifeMs)) {
+      return { reply: { ...reply, refresh: "running" } };
+    }
   }
-  const refresh: Item = { kind: "refresh", until, refreshUntil: now + rules.tokenLifeMs, token, text };
+  const refresh: Item = { kind: "refresh", until, pausedUntil: 0, token, text };
   return { reply: { ...reply, refresh: { token } }, next: { item: refresh, lifeMs: until + rules.extraMs - now } };
+}
+
+/** Whether a pause lasts: not by a clock that is far ahead of this one. */
+function isSoon(pausedUntil: number, now: number): boolean {
+  return pausedUntil > now && pausedUntil - now <= failurePauseMs;
 }
 
 /**
@@ -91,7 +101,7 @@ export function storeItem(
   const { until, text } = item;
   const lifeMs = until + extraMs - now;
   if (result === "unused") return { reply: "released", next: { item: { kind: "value", until, text }, lifeMs } };
-  const paused: Item = { kind: "refresh", until, refreshUntil: now + result.pauseMs, token: undefined, text };
+  const paused: Item = { kind: "refresh", until, pausedUntil: now + result.pauseMs, token: undefined, text };
   return { reply: "released", next: { item: paused, lifeMs } };
 }
 
