@@ -46,6 +46,7 @@ export class Commands {
       throw new CommandError("not-sent", `Redis does not answer: ${what} was not sent.`);
     }
     const turn = this.#turnOfNow();
+    const wasReady = this.#client.status === "ready";
     try {
       const reply = await withDeadline(command(this.#client), {
         deadlineMs,
@@ -64,7 +65,7 @@ export class Commands {
       this.#unanswered = 0;
       return reply;
     } catch (error) {
-      throw error instanceof CommandError ? error : asCommandError(what, error);
+      throw error instanceof CommandError ? error : asCommandError(what, error, wasReady);
     }
   }
 
@@ -109,7 +110,8 @@ export class Commands {
   }
 }
 
-function asCommandError(what: string, thrown: unknown): CommandError {
+/** @param wasReady whether the client could send it at once */
+function asCommandError(what: string, thrown: unknown, wasReady: boolean): CommandError {
   const error = withoutCommand(thrown);
   // By name: the caller's ioredis may be another copy than ours, with another class.
   if (error instanceof Error && error.name === "ReplyError") {
@@ -125,8 +127,10 @@ function asCommandError(what: string, thrown: unknown): CommandError {
     const message = `A Cluster refused ${what} again and again: ${replyCode}.`;
     return new CommandError("no-reply", message, { cause: error, replyCode });
   }
-  // ioredis says these, and only these, of a command that it neither sent nor queued.
-  if (error instanceof Error && /^(Stream isn't writeable|Cluster isn't ready)/.test(error.message)) {
+  // ioredis says these of a command that it neither sent nor queued. A Cluster that was ready then says it later: of one whose
+  // connection closed, which may have run, and that it can't send again.
+  const unsent = wasReady ? /^Stream isn't writeable/ : /^(Stream isn't writeable|Cluster isn't ready)/;
+  if (error instanceof Error && unsent.test(error.message)) {
     return new CommandError("not-sent", `Redis is not connected: ${what} was not sent.`, { cause: error });
   }
   return new CommandError("no-reply", `The connection to Redis failed before it answered ${what}.`, { cause: error });

@@ -1,4 +1,6 @@
+import { Cluster } from "ioredis";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
+import type { RedisClient } from "../src/client.ts";
 import { Commands } from "../src/commands.ts";
 import { connect, connectCluster, startOwnCluster, startOwnRedis } from "./harness/redis.ts";
 
@@ -100,6 +102,30 @@ describe("work that sends something", () => {
       await expect.poll(() => replies.length).toBe(2);
       expect(await Promise.all(replies)).toEqual([null, null]);
     }
+  });
+});
+
+describe("a command that a Cluster can't send", () => {
+  const unready = "Cluster isn't ready and enableOfflineQueue options is false";
+  const failureOn = (client: RedisClient, command: () => Promise<unknown>) =>
+    new Commands(client, { deadlineMs }).send("a test", command).catch((thrown: unknown) => thrown);
+
+  it("was not sent, if it was not ready", async () => {
+    const client = new Cluster([{ host: "127.0.0.1", port: 1 }], { enableOfflineQueue: false });
+    client.on("error", () => undefined);
+    onTestFinished(() => client.disconnect());
+    const refused = failureOn(client, () => client.get("a"));
+    expect(await refused).toMatchObject({
+      failure: "not-sent",
+      cause: expect.objectContaining({ message: unready }) as Error,
+    });
+  });
+
+  it("may have run, if it was: its connection closed, and there is no other", async () => {
+    const { port } = await startOwnCluster();
+    const client = connectCluster(port, "");
+    await client.ping();
+    expect(await failureOn(client, () => Promise.reject(new Error(unready)))).toMatchObject({ failure: "no-reply" });
   });
 });
 
