@@ -53,7 +53,7 @@ export interface CollectionCounts {
   readonly evictedCopies: number;
   /** Those hits that a replica gave (`readFrom: "replica"`). */
   readonly replicaHits: number;
-  /** Entries asked of a replica that was, or may have been, more than `maxLagMs` behind: the primary was asked. */
+  /** Entries asked of a replica that was, or may have been, more than `maxLagMs` behind, or of what is no replica: the primary was asked. */
   readonly replicaTooFar: number;
   /** Reads whose value was compared with the source (`observe`). */
   readonly observed: number;

@@ -2,6 +2,7 @@ import { keyPrefixOf, type RedisClient } from "@lockstep/redis-kit";
 import { MemcachedServers } from "./drivers/memcached-servers.ts";
 import { type Memory, MemoryItems } from "./drivers/memory-items.ts";
 import type { CacheEvent } from "./events.ts";
+import { longestLagMs } from "./replica-lag.ts";
 import { demand, isText, milliseconds, millisecondsOrNone, positive, whole } from "./option-checks.ts";
 
 /** Memcached servers, from `connectMemcached` of `@lockstep/cache/memcached`. They stay yours: no cache closes them. */
@@ -254,7 +255,7 @@ export function resolveCollectionOptions<T, Id>(
     staleMs: millisecondsOrNone("staleMs", options.staleMs ?? 0),
     graceMs: millisecondsOrNone("graceMs", options.graceMs ?? 0),
     revision: whole("revision", options.revision ?? 1),
-    maxLagMs: readFrom === "replica" ? milliseconds("maxLagMs", options.maxLagMs ?? 1_000) : 0,
+    maxLagMs: readFrom === "replica" ? lagBound(options.maxLagMs ?? 1_000) : 0,
     copyMs: coherence === "bounded" ? milliseconds("copyMs", options.copyMs ?? 1_000) : 0,
     observe: options.observe,
     writePolicy,
@@ -266,6 +267,11 @@ export function resolveCollectionOptions<T, Id>(
     maxBytes: whole("maxBytes", options.maxBytes ?? 1_048_576),
     onUnavailable,
   };
+}
+
+function lagBound(maxLagMs: number): number {
+  demand(`maxLagMs must be at most ${longestLagMs}: a longer lag is not measured`, maxLagMs <= longestLagMs);
+  return milliseconds("maxLagMs", maxLagMs);
 }
 
 /** Whoever calls from JavaScript, or from a `.env`, is not held back by the types. */

@@ -6,12 +6,12 @@ interface Sample {
   readonly offset: number;
 }
 
-/** How many samples of one history are kept, and for how many histories: one for each primary, and some that are over. */
+/** How many samples of one history are kept, and for how many histories: one for each primary of a Cluster, and some that are over. */
 const maxSamples = 64;
-const maxHistories = 64;
+const maxHistories = 1_024;
 
-/** A lag that is longer than this is not told apart from others. */
-const keepMs = 60_000;
+/** The longest lag that is measured, in ms. */
+export const longestLagMs = 60_000;
 
 /**
  * How far replicas are behind, without any server's clock: whatever was acknowledged before a primary was asked where it is, a
@@ -29,7 +29,7 @@ export class ReplicaLag {
 
   note(replicationId: string, sample: Sample): void {
     this.#newestSentAt = Math.max(this.#newestSentAt, sample.sentAt);
-    const kept = (this.#samples.get(replicationId) ?? []).filter(({ sentAt }) => sentAt > sample.sentAt - keepMs);
+    const kept = (this.#samples.get(replicationId) ?? []).filter(({ sentAt }) => sentAt > sample.sentAt - longestLagMs);
     // Every other one goes, so that a lag is still known, if less exactly, where somebody asks very often.
     const thinned = kept.length < maxSamples ? kept : kept.filter((_, index) => index % 2 === 1);
     // Behind the others: the history that was met least lately goes first.

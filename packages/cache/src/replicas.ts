@@ -4,13 +4,14 @@ import {
   groupBySlot,
   primaries,
   type RedisClient,
-  readServerInfo,
+  type ServerInfo,
+  parseServerInfo,
 } from "@lockstep/redis-kit";
+import type { Redis } from "ioredis";
 import { isValueOf } from "./codec.ts";
 import type { Counts } from "./counts.ts";
-import type { EntryRules, ReadReply } from "./drivers/driver.ts";
+import { type EntryRules, type ReadReply, breaker, maxBatch } from "./drivers/driver.ts";
 import { dangerToMarks } from "./drivers/epochs.ts";
-import { breaker, maxBatch } from "./drivers/redis.ts";
 import { type OnEvent, tell } from "./events.ts";
 import type { EntryKeys } from "./keys.ts";
 import { ReplicaLag } from "./replica-lag.ts";
@@ -30,7 +31,8 @@ export class Replicas {
   readonly #primary: RedisClient;
   readonly #primaryCommands: Commands;
   #sampledAt = -Infinity;
-  #isSampling = false;
+  /** The primaries that have not answered yet. */
+  readonly #sampling = new Set<Redis>();
 
   constructor(
     clients: { client: RedisClient; replicas: RedisClient },
@@ -50,18 +52,27 @@ export class Replicas {
   /** Asks all primaries where they are, unless that was done less than `everyMs` ago. Without reads nobody asks. */
   sample(everyMs: number): void {
     const sentAt = performance.now();
-    if (this.#isSampling || sentAt - this.#sampledAt < everyMs) return;
-    this.#isSampling = true;
+    if (sentAt - this.#sampledAt < everyMs) return;
     this.#sampledAt = sentAt;
-    const samples = primaries(this.#primary).map((node) => this.#sampleOf(node, sentAt));
-    // One that does not answer has its replicas read no more, which the counts tell of.
-    void Promise.allSettled(samples).finally(() => {
-      this.#isSampling = false;
-    });
+    for (const node of primaries(this.#primary)) {
+      // Each for itself: one that is silent must not keep the replicas of the others from being read.
+      if (!this.#sampling.has(node)) void this.#sampleOf(node, sentAt);
+    }
   }
 
-  async #sampleOf(node: ReturnType<typeof primaries>[number], sentAt: number): Promise<void> {
-    const info = await this.#primaryCommands.send("a look at Redis", () => readServerInfo(node));
+  async #sampleOf(node: Redis, sentAt: number): Promise<void> {
+    this.#sampling.add(node);
+    try {
+      const reply = await this.#primaryCommands.send("a look at Redis", () => node.info());
+      this.#note(parseServerInfo(reply), sentAt);
+    } catch {
+      // Its replicas are read no more for a while, which the counts tell of.
+    } finally {
+      this.#sampling.delete(node);
+    }
+  }
+
+  #note(info: ServerInfo, sentAt: number): void {
     // C8: a server that may lose marks is not believed, nor are its replicas.
     if (info.role !== "primary" || dangerToMarks(info) !== undefined) return;
     this.lag.note(info.replicationId, { sentAt, offset: info.replicationOffset });
@@ -138,16 +149,12 @@ export class ReplicaReads {
   }
 
   async #ask<T extends Readable>(reads: readonly T[], rules: EntryRules): Promise<ReplicaReplies<T>> {
-    const { commands } = this.#replicas;
+    const entries = reads.map(({ keys }) => keys.entry);
+    const sentAt = performance.now();
     try {
-      return this.#judge(
-        reads,
-        await readReplica(
-          commands,
-          reads.map(({ keys }) => keys.entry),
-        ),
-        rules,
-      );
+      const answer = await readReplica(this.#replicas.commands, entries);
+      this.#counts.time("shared", performance.now() - sentAt);
+      return this.#judge(reads, answer, rules);
     } catch {
       // The breaker tells of it.
       return { hits: [], rest: reads };
@@ -156,7 +163,7 @@ export class ReplicaReads {
 
   #judge<T extends Readable>(reads: readonly T[], answer: ReplicaAnswer, rules: EntryRules): ReplicaReplies<T> {
     if (!this.#isNear(answer)) {
-      if (answer.replicationId !== "") this.#counts.add("replicaTooFar", reads.length);
+      this.#counts.add("replicaTooFar", reads.length);
       return { hits: [], rest: reads };
     }
     const hits: ReplicaReplies<T>["hits"][number][] = [];

@@ -153,3 +153,22 @@ describe("a shared tier that is there and refuses", () => {
     return { type: "read-failed", collection: "thing", error };
   }
 });
+
+describe("a server that does not tell its eviction policy", () => {
+  it("is refused for that, and is no outage", async () => {
+    const source = new Source({ a: 1 });
+    const taciturn = new Proxy(testClient(), {
+      get(client, property) {
+        if (property === "info") return () => Promise.resolve("redis_version:7.0.0\r\n");
+        const value: unknown = Reflect.get(client, property, client);
+        return typeof value === "function" ? (value.bind(client) as unknown) : value;
+      },
+    });
+    const { cache, things, events } = openServer(source, { client: taciturn, name: uniqueName() });
+    const refused = { code: "UNSAFE_REDIS", message: expect.stringContaining("maxmemory_policy") as string };
+    await expect(cache.ready()).rejects.toMatchObject(refused);
+    await expect(things.update("a", source.write("a", 2))).rejects.toMatchObject(refused);
+    for (let read = 0; read < 6; read += 1) expect((await things.lookup("a")).from).toBe("source");
+    expect(events.map(({ type }) => type)).not.toContain("breaker");
+  });
+});

@@ -81,6 +81,19 @@ describe("a collection that is read from replicas", () => {
     const { hits, replicaHits } = other.counts();
     expect(hits).toBeGreaterThanOrEqual(replicaHits);
     expect(other.replicaLag().count).toBeGreaterThan(0);
+    expect(other.latency().shared.count).toBeGreaterThanOrEqual(replicaHits);
+  });
+
+  it("counts what it asks of a primary in a replica's place, and uses nothing of it", async () => {
+    const source = new Source({ a: 1 });
+    const { port } = await startOwnRedis();
+    const client = connect(port);
+    const { things } = serve(source, { client, replicas: connect(port), name: uniqueName() }, 1_000);
+    await until(async () => {
+      expect(await things.get("a")).toBe(1);
+      expect(things.counts().replicaTooFar).toBeGreaterThan(0);
+    });
+    expect(things.counts().replicaHits).toBe(0);
   });
 
   it("reads its own writes back at once, and another server's within the lag", async () => {
@@ -209,6 +222,7 @@ describe("a collection that is to be read from replicas", () => {
     ['needs coherence "bounded"', { readFrom: "replica" }],
     ["readFrom must be", { readFrom: "nearest" as never }],
     ['maxLagMs needs readFrom "replica"', { maxLagMs: 1 }],
+    ["maxLagMs must be at most 60000", { readFrom: "replica", coherence: "bounded", maxLagMs: 60_001 }],
     ["maxLagMs must be", { readFrom: "replica", coherence: "bounded", maxLagMs: -1 }],
     ['needs the cache\'s "replicas"', { readFrom: "replica", coherence: "bounded" }],
   ])("is opened as it can be meant: %s", (message, options) => {

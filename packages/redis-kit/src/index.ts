@@ -5,5 +5,5 @@ export { withDeadline } from "./deadline.ts";
 export { CommandError } from "./errors.ts";
 export { escapeGlob, scanKeys } from "./scan.ts";
 export { readScript, runReadOnlyScript, runScript, type Script } from "./script.ts";
-export { readServerInfo, type ServerInfo } from "./server-info.ts";
+export { parseServerInfo, type ServerInfo } from "./server-info.ts";
 export { groupBySlot } from "./slots.ts";

@@ -1,5 +1,3 @@
-import type { Redis } from "ioredis";
-
 /** What a Redis server says of itself. */
 export interface ServerInfo {
   readonly redisVersion: string;
@@ -22,17 +20,9 @@ export interface ServerInfo {
 }
 
 /**
- * Asks one node, by one command; not by CONFIG, which managed services forbid.
+ * By INFO and not by CONFIG, which managed services forbid.
  *
- * @throws {Error} if the reply lacks something
- */
-export async function readServerInfo(node: Redis): Promise<ServerInfo> {
-  // Without sections, since a Redis older than 7 refuses several, and is to be told that it is too old.
-  return parseServerInfo(await node.info());
-}
-
-/**
- * @param info the reply to INFO
+ * @param info the reply to INFO without sections, since a Redis older than 7 refuses several, and is to be told that it is too old
  * @throws {Error} naming a field that it lacks
  */
 export function parseServerInfo(info: string): ServerInfo {

@@ -1,6 +1,9 @@
+import type { Redis } from "ioredis";
 import { describe, expect, it } from "vitest";
-import { parseServerInfo, readServerInfo } from "../src/server-info.ts";
+import { parseServerInfo } from "../src/server-info.ts";
 import { connect, startOwnRedis } from "./harness/redis.ts";
+
+const readServerInfo = async (node: Redis) => parseServerInfo(await node.info());
 
 const reply = [
   "# Server",

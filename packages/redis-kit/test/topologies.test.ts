@@ -1,6 +1,8 @@
 import { once } from "node:events";
 import { expect, it, onTestFinished } from "vitest";
+import { primaries } from "../src/client.ts";
 import { Commands } from "../src/commands.ts";
+import { scanKeys } from "../src/scan.ts";
 import {
   connectBySentinel,
   connectToCluster,
@@ -45,3 +47,22 @@ it("sentinels promote another server when they are asked to, and their clients f
   await expect.poll(() => client.stream.remotePort, options).toBe((await set.primary()).port);
   await expect.poll(() => client.get("a").catch(() => "refused"), options).toBe("1");
 }, 40_000);
+
+it("a scan walks the other primaries where one does not answer, and fails then", async () => {
+  const cluster = await startSixNodes();
+  onTestFinished(() => cluster.stop());
+  const client = connectToCluster(cluster);
+  await Promise.all(Array.from({ length: 60 }, (_, index) => client.set(`key ${index}`, "x")));
+  const sizes = await Promise.all(cluster.primaries.map(({ admin }) => admin.dbsize()));
+  const silent = cluster.primaries.findIndex(({ port }) => port === primaries(client)[0]?.options.port);
+  cluster.primaries[silent]?.process.kill("SIGSTOP");
+  onTestFinished(() => cluster.primaries[silent]?.process.kill("SIGCONT"));
+  const found: string[] = [];
+  const walk = async () => {
+    const commands = new Commands(client, { deadlineMs: 300 });
+    for await (const keys of scanKeys(commands, client, { what: "a test", pattern: "*", batchSize: 7 }))
+      found.push(...keys);
+  };
+  await expect(walk()).rejects.toMatchObject({ failure: "no-reply" });
+  expect(new Set(found).size).toBe(60 - (sizes[silent] ?? 0));
+}, 30_000);

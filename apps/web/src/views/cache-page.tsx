@@ -88,7 +88,7 @@ const meanings: Readonly<Record<keyof CollectionCounts, Meaning>> = {
   replicaTooFar: {
     group: "Reads",
     label: "Replica too far behind",
-    meaning: "Entries asked of a replica that was too far behind its primary, which was asked then.",
+    meaning: "Entries asked of a replica that was too far behind its primary, or was none: the primary was asked then.",
   },
   observed: { group: "Reads", label: "Compared", meaning: "Answers that were compared with the database." },
   staleCopies: { group: "Reads", label: "Old copies", meaning: "Of those compared: older than the entry in Redis." },

@@ -1,9 +1,9 @@
-import { type RedisClient, type ServerInfo, primaries, readServerInfo } from "@lockstep/redis-kit";
+import { type RedisClient, type ServerInfo, parseServerInfo, primaries } from "@lockstep/redis-kit";
 import { CacheError } from "../errors.ts";
 import { clockDrift } from "../options.ts";
 
-/** How many epochs are remembered: one for each primary, and some that are over. */
-const maxKnown = 64;
+/** How many epochs are remembered: one for each primary of a Cluster, and some that are over. */
+const maxKnown = 1_024;
 
 /**
  * The epochs (C9) that this process has met: since when, and whether their server may be trusted with marks (C8).
@@ -32,10 +32,11 @@ export class Epochs {
   /**
    * Looks at all primaries, and answers what makes one of them unsafe, if anything does.
    *
+   * @throws {@link CacheError} `UNSAFE_REDIS` for one that does not tell what it is to tell
    * @throws what `ask` throws, once those that answer have been looked at
    */
   async look(ask: <T>(command: () => Promise<T>) => Promise<T>): Promise<CacheError | undefined> {
-    const looks = primaries(this.#client).map(async (node) => this.#note(await ask(() => readServerInfo(node))));
+    const looks = primaries(this.#client).map(async (node) => this.#note(infoOf(await ask(() => node.info()))));
     const dangers = await Promise.allSettled(looks).then(() => Promise.all(looks));
     return dangers.find((danger) => danger !== undefined);
   }
@@ -60,6 +61,15 @@ export class Epochs {
   witnessed(ageMs: number): string {
     const since = performance.now() - ageMs * (1 + clockDrift);
     return [...this.#known].flatMap(([epoch, known]) => (known.since <= since ? [epoch] : [])).join(" ");
+  }
+}
+
+/** Not while it is asked: that would look like an outage. @throws {@link CacheError} `UNSAFE_REDIS` */
+function infoOf(reply: string): ServerInfo {
+  try {
+    return parseServerInfo(reply);
+  } catch (error) {
+    throw new CacheError("UNSAFE_REDIS", (error as Error).message, { cause: error });
   }
 }
 
