@@ -1,5 +1,6 @@
 import { MemcacheClient } from "memcache-client";
 import { MemcachedServers } from "./drivers/memcached-servers.ts";
+import { demand, milliseconds } from "./option-checks.ts";
 import type { Memcached } from "./options.ts";
 
 export type { Memcached };
@@ -17,7 +18,7 @@ export interface MemcachedOptions {
 }
 
 /** Without a port it would be taken for another's; an IPv6 address is not understood by the client. */
-const addressPattern = /^[^\s:/]+:\d{1,5}$/;
+const addressPattern = /^[^\s:/]+:(\d{1,5})$/;
 
 /**
  * Names the Memcached servers of a cache, for `createCache({ memcached })`. Nothing is connected before the first command.
@@ -26,7 +27,7 @@ const addressPattern = /^[^\s:/]+:\d{1,5}$/;
  * gone is read from the source, and never moves to another: its old value would come back with that server.
  *
  * @param servers `"host:port"` each, or `{ name, address }` for one whose address may change
- * @throws TypeError for an empty list, an address without a port, or a name given twice
+ * @throws TypeError for an empty list, an address without a port, a name given twice, or a `timeoutMs` that can't be meant
  */
 export function connectMemcached(servers: readonly MemcachedServer[], options: MemcachedOptions = {}): Memcached {
   const { timeoutMs = 1_000 } = options;
@@ -34,7 +35,7 @@ export function connectMemcached(servers: readonly MemcachedServer[], options: M
   demand("at least one server is needed", named.length > 0);
   demand("each server needs an address such as 127.0.0.1:11211", named.every(isAddressed));
   demand("each server may be named once", new Set(named.map(({ name }) => name)).size === named.length);
-  demand("timeoutMs must be a positive number", Number.isFinite(timeoutMs) && timeoutMs > 0);
+  milliseconds("timeoutMs", timeoutMs);
   return new MemcachedServers(
     named.map(({ name, address }) => ({
       name,
@@ -44,9 +45,6 @@ export function connectMemcached(servers: readonly MemcachedServer[], options: M
 }
 
 function isAddressed({ name, address }: { name: unknown; address: unknown }): boolean {
-  return typeof name === "string" && name !== "" && typeof address === "string" && addressPattern.test(address);
-}
-
-function demand(rule: string, kept: boolean): void {
-  if (!kept) throw new TypeError(`Lockstep cache: ${rule}.`);
+  const port = typeof address === "string" && Number(addressPattern.exec(address)?.[1]);
+  return typeof name === "string" && name !== "" && typeof port === "number" && port > 0 && port < 65_536;
 }

@@ -51,12 +51,16 @@ describe("a list of Memcached servers", () => {
     ["at least one server is needed", []],
     ["each server needs an address", ["127.0.0.1"]],
     ["each server needs an address", ["[::1]:11211"]],
+    ["each server needs an address", ["127.0.0.1:0"]],
+    ["each server needs an address", ["127.0.0.1:65536"]],
     ["each server needs an address", [{ name: "", address: "127.0.0.1:11211" }]],
     ["each server may be named once", ["127.0.0.1:1", "127.0.0.1:1"]],
   ])("that can't be meant is a mistake: %s", (message, servers) => {
     expect(() => connectMemcached(servers)).toThrow(TypeError);
     expect(() => connectMemcached(servers)).toThrow(message);
-    expect(() => connectMemcached(["127.0.0.1:1"], { timeoutMs: 0 })).toThrow(TypeError);
+    for (const timeoutMs of [0, 2 ** 31]) {
+      expect(() => connectMemcached(["127.0.0.1:1"], { timeoutMs })).toThrow(TypeError);
+    }
   });
 
   it("tells their names", () => {

@@ -55,6 +55,12 @@ export function tokenIn(reply: ReadReply | undefined): string | undefined {
   return reply?.outcome === "expired" && typeof reply.refresh === "object" ? reply.refresh.token : undefined;
 }
 
+/** After so many failures in a row a server is left alone for so long. */
+export const breaker = { failures: 5, breakMs: 1_000 };
+
+/** How many entries one command, or script, handles: it holds up everybody else's. */
+export const maxBatch = 128;
+
 /** For how long nobody tries again to refresh what the source has just failed to give, in ms. */
 export const failurePauseMs = 1_000;
 

@@ -12,7 +12,10 @@ import {
   type FillResult,
   type PendingWrite,
   type ReadReply,
+  breaker,
   failedFills,
+  maxBatch,
+  tokenIn,
 } from "./driver.ts";
 import type { Item } from "./items.ts";
 import { type Found, MemcachedItems, type Operation } from "./memcached-items.ts";
@@ -34,12 +37,6 @@ import {
   storeItem,
   unkeptAt,
 } from "./transitions.ts";
-
-/** After so many failures in a row a server is left alone for so long. */
-const breaker = { failures: 5, breakMs: 1_000 };
-
-/** How many items one command asks for. */
-const maxBatch = 128;
 
 /** How often an item is looked at anew because somebody else has changed it meanwhile. */
 const maxLooks = { read: 3, change: 32 };
@@ -145,10 +142,9 @@ export class MemcachedDriver implements Driver {
   }
 
   #giveBack(entry: string, reply: ReadReply, rules: EntryRules): void {
-    const token = reply.outcome === "fill" ? reply.token : reply.outcome === "expired" && tokenOf(reply.refresh);
-    if (typeof token !== "string") return;
+    const token = tokenIn(reply);
     // Unanswered as well, it lapses.
-    this.store([{ key: entry, token, result: "unused" }], rules).catch(() => undefined);
+    if (token !== undefined) void this.store([{ key: entry, token, result: "unused" }], rules);
   }
 
   async store(fills: readonly Fill[], rules: EntryRules) {
@@ -259,8 +255,4 @@ type Step<R> = (item: Item | undefined, moment: Moment) => Transition<R>;
 interface Wanted {
   readonly key: string;
   readonly entry: string;
-}
-
-function tokenOf(refresh: { readonly token: string } | string): string | undefined {
-  return typeof refresh === "object" ? refresh.token : undefined;
 }

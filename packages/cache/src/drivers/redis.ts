@@ -10,19 +10,15 @@ import {
   type FillResult,
   type PendingWrite,
   type ReadReply,
+  breaker,
   failedFills,
+  maxBatch,
   tokenIn,
 } from "./driver.ts";
 import { dangerToMarks } from "./epochs.ts";
 import { Hits } from "./hits.ts";
 import { createTokens } from "./tokens.ts";
 import { Trust } from "./trust.ts";
-
-/** After so many failures in a row Redis is left alone for so long. */
-export const breaker = { failures: 5, breakMs: 1_000 };
-
-/** How many entries one script handles: a script holds up everybody else's commands. */
-export const maxBatch = 128;
 
 /** How many writes of one entry may be pending at a time. */
 const maxPending = 256;
