@@ -81,8 +81,8 @@ module.exports = {
     {
       name: "only-write-behind-calls-the-scripts-of-its-queues",
       severity: "error",
-      from: { path: "^packages/cache/src/", pathNot: "^packages/cache/src/write-behind/" },
-      to: { path: inCache("queue-scripts") },
+      from: { path: "^packages/cache/src/", pathNot: ["^packages/cache/src/write-behind/", inCache("flush-scripts")] },
+      to: { path: inCache("queue-scripts|flush-scripts|backlog-scripts") },
     },
     {
       name: "the-cache's-rules-are-pure",

@@ -1,6 +1,6 @@
--- Before the scripts that accept a write. Whatever refuses one comes before the first write command, and that is a SET, which a
--- Redis without memory refuses: what follows a script's first write is refused no more. So a write is stored with its place in
--- the queue, or not at all.
+-- Before the scripts that accept a write. Whatever refuses one comes before the first write command, and that is a SET, which
+-- a Redis without memory refuses: what follows a script's first write is refused no more. So a write is stored with its place
+-- in the queue, or not at all.
 --
 -- A client sends a script again whose answer was lost with the connection. Such a one is known by its token, which is
 -- kept for as long as the script may run.
@@ -17,7 +17,8 @@
 -- ARGV[3]  how long a row waits for others, in ms
 -- ARGV[4]  how many rows may wait, dead letters included
 -- ARGV[5]  the row's name in the queue
--- returns  { the epoch, the time in µs, "accepted", its version, "queued" | "coalesced", the text } | { the epoch, the time in µs, why not }:
+-- returns  { the epoch, the time in µs, "accepted", its version, "queued" | "coalesced", the text }
+--          | { the epoch, the time in µs, why not }:
 --          "unknown"  nobody has looked whether this server is safe
 --          "late"     it was to run earlier, if at all
 --          "full"     too many rows are waiting

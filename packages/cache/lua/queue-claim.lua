@@ -1,17 +1,22 @@
--- Takes or renews the lease of a partition that has rows, and tells which are due.
+-- Takes or renews the lease of a partition that has rows, and tells which are due. Where there are none it gives the lease back.
 --
 -- KEYS[1], ARGV[1], ARGV[2]: see queue-lease.lua
 -- KEYS[2]  the queue
+-- KEYS[3]  rows by the time since which they have been waiting
+-- KEYS[4]  rows that are due by then are due now: see queue-hurry.lua
 -- ARGV[3]  how many rows
--- ARGV[4]  rows that are due by then are due now, in ms on this server's clock
+-- ARGV[4]  how long a row is told to wait at most, in ms
 -- ARGV[5]  how old the epoch must be for a lease to be taken, in ms
 -- ARGV[6]  epochs that the caller has known for that long
+-- ARGV[7]  "done": the caller has no save under way
 -- returns  { the epoch, the time in µs, "held", when the next row is due in ms, the rows that are… }
 --          | { the epoch, the time in µs, "idle" | "taken" | "young" }
 
 local time = microseconds()
-local next = redis.call("ZRANGE", KEYS[2], 0, 0, "WITHSCORES")
-if #next == 0 then
+if redis.call("EXISTS", KEYS[2]) == 0 then
+  if ARGV[7] == "done" and redis.call("GET", KEYS[1]) == ARGV[1] then
+    redis.call("DEL", KEYS[1])
+  end
   return { epoch, digits(time), "idle" }
 end
 if not holdsLease() then
@@ -26,6 +31,9 @@ if not holdsLease() then
   redis.call("DEL", KEYS[1])
   redis.call("SET", KEYS[1], ARGV[1], "PX", ARGV[2])
 end
-local by = math.max(time / 1000, tonumber(ARGV[4]))
+local now = math.floor(time / 1000)
+areTimesMended(KEYS[2], KEYS[3], now, ARGV[4])
+local by = math.max(time / 1000, tonumber(redis.call("GET", KEYS[4]) or "0"))
 local due = redis.call("ZRANGEBYSCORE", KEYS[2], "-inf", digits(by), "LIMIT", 0, ARGV[3])
+local next = redis.call("ZRANGE", KEYS[2], 0, 0, "WITHSCORES")
 return { epoch, digits(time), "held", next[2], unpack(due) }

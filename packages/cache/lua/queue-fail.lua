@@ -1,6 +1,6 @@
--- A row could not be saved, alone: it waits, so that others are saved before it. That it is its own fault, and not that of a source
--- that is down, is only counted where the source has saved another after it failed before, and before it was tried now; after so
--- many times it becomes a dead letter, unless it has a newer value, which nobody has tried yet.
+-- A row could not be saved, alone: it waits, so that others are saved before it. That it is its own fault, and not that of a
+-- source that is down, is only counted where the source has saved another after it failed before, and before it was tried now;
+-- after so many times it becomes a dead letter, unless it has a newer value, which nobody has tried yet.
 --
 -- KEYS[1], ARGV[1], ARGV[2]: see queue-lease.lua
 -- KEYS[2]  the queue
@@ -10,7 +10,7 @@
 -- KEYS[6]  its entry
 -- ARGV[3]  its name in the queue
 -- ARGV[4]  the version that was to be saved
--- ARGV[5]  how long ago the source had saved another, in ms, when this row was tried; -1: it had not
+-- ARGV[5]  when the source had last saved another, in ms on this server's clock, when this row was tried; -1: it had not
 -- ARGV[6]  how often a row may fail
 -- ARGV[7]  how long it waits at first, in ms
 -- ARGV[8]  and at most
@@ -23,8 +23,7 @@ local row = ARGV[3]
 local now = milliseconds()
 local failures, last = string.match(redis.call("HGET", KEYS[4], row) or "", "(%d+) (%d+)")
 failures = tonumber(failures or "0")
-local savedAgo = tonumber(ARGV[5])
-local isItsFault = last and savedAgo >= 0 and now - savedAgo > tonumber(last)
+local isItsFault = last and tonumber(ARGV[5]) > tonumber(last)
 if isItsFault then
   failures = failures + 1
 end

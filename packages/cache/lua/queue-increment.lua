@@ -14,6 +14,8 @@ if refused then
 end
 local entry = redis.call("GET", KEYS[1])
 if not isBelieved(KEYS[1], entry) then
+  -- A write that changes nothing: a Redis that takes none refuses it here, before anybody loads.
+  redis.call("SET", KEYS[3], redis.call("GET", KEYS[3]) or "0")
   return answer("absent")
 end
 local _, text = partsOf(entry)

@@ -1,5 +1,5 @@
--- Hands rows to the flusher that is to save them; they stay where they are. One that has failed alone comes alone, so that it does not hold
--- up others again.
+-- Hands rows to the flusher that is to save them; they stay where they are. One that has failed alone comes alone, so that it
+-- does not hold up others again.
 --
 -- KEYS[1], ARGV[1], ARGV[2]: see queue-lease.lua
 -- KEYS[2]  the queue
@@ -8,7 +8,8 @@
 -- KEYS[5…] their entries
 -- ARGV[3]  after so many bytes no more
 -- ARGV[4…] their names in the queue
--- returns  { the time in ms, "<version> <text>" of each, or of the first of them, or "" where nothing is to be saved } | "lost": it does not hold the lease
+-- returns  { the time in ms, "<version> <text>" of each, or of the first of them, or "" where that is lost }
+--          | "lost": it does not hold the lease
 
 if not holdsLease() then
   return "lost"
@@ -31,7 +32,7 @@ for i = 5, #KEYS do
       return rows
     end
   else
-    -- Somebody has deleted it by hand.
+    -- Somebody has deleted it by hand, or has told Redis to evict.
     redis.call("ZREM", KEYS[2], row)
     redis.call("ZREM", KEYS[3], row)
     redis.call("HDEL", KEYS[4], row)

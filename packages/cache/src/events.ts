@@ -28,7 +28,7 @@ export interface UnsafeRedisEvent {
 export interface CollectionEvent {
   /**
    * - `too-large`: a value was served and not kept;
-   * - `corrupt`: an entry can not be read; the source answered;
+   * - `corrupt`: an entry can not be read; the source answered, or, of a write-behind collection, the read failed;
    * - `refresh-failed`: the source failed to give a new value for one whose life is over; the old one was served;
    * - `observation-failed`: a read of the sample (`observe`) could not be compared with the source;
    * - `read-failed`: the shared tier is there, and refused a read (a user who may not, a key that is not ours, a Memcached without CAS); the
@@ -38,8 +38,10 @@ export interface CollectionEvent {
    * - `lapsed`: a write ended after its token had lapsed: it took longer than `pendingMs`, or Redis lost the mark; its entry is dropped;
    * - `proceeded`: a write ran, or an invalidation was noted, while Redis was gone (`onUnavailable: "proceed"`);
    * - `caught-up`: such an entry was invalidated after all;
-   * - `flush-failed`: rows of a write-behind collection could not be saved, and are tried again;
-   * - `dead-letter`: one of them failed too often while others were saved; it is kept, and not tried again by itself.
+   * - `flush-failed`: rows of a write-behind collection could not be saved, and are tried again; told of each kind of failure (by its
+   *   code, else its message) at first and then once a minute, `counts().failedSaves` has each;
+   * - `dead-letter`: one of them failed too often while others were saved; it is kept, and not tried again by itself;
+   * - `rows-lost`: accepted values had vanished from Redis before they were saved (`counts().lostRows`).
    */
   readonly type:
     | "too-large"
@@ -53,7 +55,8 @@ export interface CollectionEvent {
     | "proceeded"
     | "caught-up"
     | "flush-failed"
-    | "dead-letter";
+    | "dead-letter"
+    | "rows-lost";
   /** Whose entry. */
   readonly collection: string;
   /** The error behind it, where there is one. */
@@ -78,7 +81,7 @@ export interface SweepFailedEvent {
   readonly error: unknown;
 }
 
-/** Something that no caller sees (G10). No event holds an id or a value. */
+/** Something that no caller sees (G10). No event holds an id or a value, but for what your own loader or saver says in its errors. */
 export type CacheEvent =
   BreakerEvent | ReplicaBreakerEvent | UnsafeRedisEvent | SweepFailedEvent | DisagreementEvent | CollectionEvent;
 

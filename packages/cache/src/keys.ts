@@ -61,6 +61,8 @@ export interface PartitionKeys {
   readonly queue: string;
   /** The same rows by the time since which they have been waiting. */
   readonly since: string;
+  /** By when rows must be due to be due now. */
+  readonly hurry: string;
   /** Rows that have failed alone. */
   readonly failures: string;
   /** Dead letters. */
@@ -101,6 +103,7 @@ export function createQueueKeys(cache: string, collection: string): QueueKeys {
       lease: `${start}lease`,
       queue: `${start}queue`,
       since: `${start}since`,
+      hurry: `${start}hurry`,
       failures: `${start}failures`,
       dead: `${start}dead`,
       clock: `${start}clock`,

@@ -1,6 +1,6 @@
 import { unavailable } from "../errors.ts";
-import { type PartitionKeys, type QueueKeys, idOfRow } from "../keys.ts";
-import { type PartitionBacklog, lookAtPartition, retryRows } from "../queue-scripts.ts";
+import { type PartitionBacklog, discardRows, lookAtPartition, retryRows } from "../backlog-scripts.ts";
+import { type PartitionKeys, type QueueKeys, type RowKeys, idOfRow } from "../keys.ts";
 import type { Shared } from "./shared.ts";
 
 /** How many dead letters are looked at in one step. */
@@ -38,24 +38,14 @@ export class BacklogView {
 
   /** @throws {@link CacheError} `UNAVAILABLE` */
   async backlog(): Promise<Backlog> {
-    const partitions = await this.partitions();
+    const { commands } = this.#shared;
+    const looks = this.#keys.partitions.map((keys) => lookAtPartition(commands, keys));
+    const partitions: PartitionBacklog[] = await orUnavailable(Promise.all(looks));
     return {
       rows: partitions.reduce((sum, { rows }) => sum + rows, 0),
       oldestMs: Math.max(0, ...partitions.map(({ oldestMs }) => oldestMs)),
       deadLetters: partitions.reduce((sum, { deadLetters }) => sum + deadLetters, 0),
     };
-  }
-
-  /**
-   * In the order of the keys.
-   *
-   * @param by for each: rows count that have been waiting since then, in ms on Redis' clock; default: all
-   * @throws {@link CacheError} `UNAVAILABLE`
-   */
-  async partitions(by: readonly number[] = []): Promise<PartitionBacklog[]> {
-    const { commands } = this.#shared;
-    const looks = this.#keys.partitions.map((keys, index) => lookAtPartition(commands, keys, by[index]));
-    return orUnavailable(Promise.all(looks));
   }
 
   /** @throws {@link CacheError} `UNAVAILABLE` */
@@ -84,6 +74,19 @@ export class BacklogView {
       }
     }
     return queued;
+  }
+
+  /** @returns how many were dead letters @throws {@link CacheError} `UNAVAILABLE`: some may be given up */
+  async discardDeadLetters(rows: readonly RowKeys[]): Promise<number> {
+    let discarded = 0;
+    for (const partition of this.#keys.partitions) {
+      const names = rows.filter((each) => each.partition === partition).map(({ row }) => row);
+      for (let start = 0; start < names.length; start += scanBatch) {
+        const some = names.slice(start, start + scanBatch);
+        discarded += await orUnavailable(discardRows(this.#shared.commands, partition, some));
+      }
+    }
+    return discarded;
   }
 
   async *#scan({ dead }: PartitionKeys): AsyncGenerator<[row: string, state: string][]> {

@@ -1,13 +1,14 @@
-import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promises";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { encode, sizeOf } from "../codec.ts";
 import { Counts, type Latency } from "../counts.ts";
 import { CacheError } from "../errors.ts";
 import { type EventOfCollection, tell } from "../events.ts";
-import { type QueueKeys, type RowKeys, createQueueKeys } from "../keys.ts";
+import { type PartitionKeys, type QueueKeys, type RowKeys, createQueueKeys } from "../keys.ts";
 import { entryRulesOf } from "../parts.ts";
 import { type Lookup, Reader } from "../reader.ts";
 import { type Backlog, BacklogView, type DeadLetter } from "./backlog.ts";
 import { type WriteBehindCounts, type WriteBehindTime, WriteCounts } from "./counts.ts";
+import { drainPartition } from "./drain.ts";
 import { Flusher } from "./flusher.ts";
 import type { ResolvedWriteBehindOptions } from "./options.ts";
 import { type AcceptedWrite, Queue } from "./queue.ts";
@@ -16,9 +17,6 @@ import { QueueTier } from "./tier.ts";
 
 /** How often an increment looks for a number that was loaded for it, and is gone again. */
 const maxTries = 8;
-
-/** How often a drain looks whether it is done. */
-const drainPollMs = 25;
 
 /**
  * A small table, id → value, whose writes are accepted by Redis and saved in the source later, many at a time. What was
@@ -79,6 +77,13 @@ export interface WriteBehindCollection<T> {
    */
   deadLetters(limit?: number): Promise<DeadLetter[]>;
 
+  /**
+   * Gives dead letters up: their values are gone, and what the source has is read again. Ids that are none are left alone.
+   *
+   * @returns how many were given up @throws {@link CacheError} `UNAVAILABLE`: some may be; `INVALID_ID`
+   */
+  discardDeadLetters(ids: readonly string[]): Promise<number>;
+
   /** Has all dead letters tried again. @returns how many @throws {@link CacheError} `UNAVAILABLE`: some may be */
   retryDeadLetters(): Promise<number>;
 
@@ -102,6 +107,7 @@ export interface WriteBehindCollection<T> {
 /** A write-behind collection and what its cache does with it. */
 export class OpenWriteBehindCollection<T> implements WriteBehindCollection<T> {
   readonly type: string;
+  readonly #shared: Shared;
   readonly #options: ResolvedWriteBehindOptions<T>;
   readonly #keys: QueueKeys;
   readonly #reads: Counts;
@@ -113,6 +119,7 @@ export class OpenWriteBehindCollection<T> implements WriteBehindCollection<T> {
 
   constructor(shared: Shared, names: { cache: string; type: string }, options: ResolvedWriteBehindOptions<T>) {
     this.type = names.type;
+    this.#shared = shared;
     this.#options = options;
     this.#keys = createQueueKeys(names.cache, names.type);
     this.#reads = new Counts(names);
@@ -157,7 +164,7 @@ export class OpenWriteBehindCollection<T> implements WriteBehindCollection<T> {
     if (sizeOf(text) > maxBytes) {
       throw new CacheError("INVALID_VALUE", `A value is larger than ${maxBytes} bytes of JSON: it was not accepted.`);
     }
-    await this.#accept(() => this.#queue.set(keys, text));
+    await this.#accept(keys, () => this.#queue.set(keys, text));
   }
 
   async increment(id: string, by = 1): Promise<number> {
@@ -167,7 +174,7 @@ export class OpenWriteBehindCollection<T> implements WriteBehindCollection<T> {
     }
     const change = { by, revision: this.#options.reads.revision };
     for (let tries = 0; tries < maxTries; tries += 1) {
-      const accepted = await this.#accept(() => this.#queue.increment(keys, change));
+      const accepted = await this.#accept(keys, () => this.#queue.increment(keys, change));
       if (accepted !== "absent") return Number(accepted.text);
       await this.#reader.read(keys, id);
       // Behind the fill, which leaves when this turn of the event loop ends.
@@ -188,21 +195,26 @@ export class OpenWriteBehindCollection<T> implements WriteBehindCollection<T> {
     return this.#view.deadLetters(limit);
   }
 
-  retryDeadLetters(): Promise<number> {
-    return this.#view.retryDeadLetters();
+  async retryDeadLetters(): Promise<number> {
+    try {
+      return await this.#view.retryDeadLetters();
+    } finally {
+      for (const partition of this.#keys.partitions) this.#flusher.due(partition, 0);
+    }
+  }
+
+  async discardDeadLetters(ids: readonly string[]): Promise<number> {
+    return this.#view.discardDeadLetters(ids.map((id) => this.#keysOf(id)));
   }
 
   async drain({ timeoutMs }: { readonly timeoutMs: number }): Promise<number> {
     if (!(timeoutMs >= 0)) throw new TypeError("Lockstep cache: timeoutMs must be a number of milliseconds.");
-    const endsAt = performance.now() + timeoutMs;
-    const starts = (await this.#view.partitions()).map(({ time }) => time);
-    this.#flusher.hurry(starts.map((start) => start + this.#options.flushAfterMs));
-    for (;;) {
-      const left = (await this.#view.partitions(starts)).reduce((sum, { rows }) => sum + rows, 0);
-      const leftMs = endsAt - performance.now();
-      if (left === 0 || leftMs <= 0) return left;
-      await delay(Math.min(drainPollMs, leftMs));
-    }
+    const onHurried = (partition: PartitionKeys) => {
+      this.#flusher.due(partition, 0);
+    };
+    const drain = { shared: this.#shared, options: this.#options, timeoutMs, onHurried };
+    const left = await Promise.all(this.#keys.partitions.map((partition) => drainPartition(drain, partition)));
+    return left.reduce((sum, rows) => sum + rows, 0);
   }
 
   counts(): WriteBehindCounts {
@@ -218,11 +230,13 @@ export class OpenWriteBehindCollection<T> implements WriteBehindCollection<T> {
     this.#flusher.close();
   }
 
-  async #accept<A extends AcceptedWrite | "absent">(write: () => Promise<A>): Promise<A> {
+  async #accept<A extends AcceptedWrite | "absent">({ partition }: RowKeys, write: () => Promise<A>): Promise<A> {
     try {
       const accepted = await write();
-      if (accepted !== "absent") this.#writes.add("accepted");
-      if (typeof accepted === "object" && accepted.isCoalesced) this.#writes.add("coalescedWrites");
+      if (accepted === "absent") return accepted;
+      this.#writes.add("accepted");
+      if (accepted.isCoalesced) this.#writes.add("coalescedWrites");
+      else this.#flusher.due(partition, this.#options.flushAfterMs);
       return accepted;
     } catch (error) {
       if (error instanceof CacheError && error.code === "OUTCOME_UNKNOWN") this.#reads.add("unknownOutcomes");

@@ -17,6 +17,8 @@ export interface WriteBehindCounts extends CollectionCounts {
   readonly failedSaves: number;
   /** Rows that became dead letters. */
   readonly deadLetters: number;
+  /** Rows whose accepted value had vanished from Redis when it was to be saved: somebody has deleted it, or had Redis evict. */
+  readonly lostRows: number;
 }
 
 /** `save`: how long a batch took. `lag`: how long a row has waited from its first unsaved write until it was saved. */
@@ -32,6 +34,7 @@ export class WriteCounts {
     savedRows: 0,
     failedSaves: 0,
     deadLetters: 0,
+    lostRows: 0,
   };
   readonly #microseconds: Record<"save" | "lag", RecordableHistogram> = {
     save: createHistogram(),

@@ -1,28 +1,34 @@
-import { CommandError } from "@lockstep/redis-kit";
-import type { QueueKeys } from "../keys.ts";
-import { type FlusherParts, PartitionFlusher } from "./partition-flusher.ts";
+import type { PartitionKeys, QueueKeys } from "../keys.ts";
+import { FailureNews } from "./failure-news.ts";
+import type { FlusherParts } from "./flusher-parts.ts";
+import { PartitionFlusher } from "./partition-flusher.ts";
+import { Pause } from "./pause.ts";
 
 /** How many batches this process saves at a time. */
 const maxSaves = 4;
 
-/** How long to wait when Redis can't be asked. */
-const unavailablePauseMs = 250;
+/** Within how long a flusher begins. */
+const firstPauseMs = 250;
 
 /** Saves the rows of a collection, on each server; those of one partition on one server at a time. */
 export class Flusher<T> {
+  readonly #pauses: ReadonlyMap<PartitionKeys, Pause>;
   readonly #partitions: readonly PartitionFlusher<T>[];
   readonly #closed = new AbortController();
-  readonly #tell: FlusherParts<T>["tell"];
-  readonly #waking = new Set<() => void>();
   readonly #inLine: (() => void)[] = [];
   #saves = 0;
   #savedAt: number | undefined;
 
   constructor(keys: QueueKeys, parts: Pick<FlusherParts<T>, "shared" | "options" | "counts" | "tell">) {
-    this.#tell = parts.tell;
+    const news = new FailureNews((error) => {
+      parts.tell({ type: "flush-failed", error });
+    });
     const all: FlusherParts<T> = {
       ...parts,
       signal: this.#closed.signal,
+      failed: (error) => {
+        news.note(error);
+      },
       inTurn: (work) => this.#inTurn(work),
       sourceSaved: () => {
         this.#savedAt = performance.now();
@@ -31,16 +37,14 @@ export class Flusher<T> {
     };
     const token = parts.shared.newToken();
     const { leaseMs } = parts.options;
+    this.#pauses = new Map(keys.partitions.map((partition) => [partition, new Pause()]));
     this.#partitions = keys.partitions.map((partition) => new PartitionFlusher(all, { partition, token, leaseMs }));
     for (const partition of this.#partitions) void this.#run(partition);
   }
 
-  /** What is due by then, in ms on the clock of each partition's Redis, is due now. */
-  hurry(dueBy: readonly number[]): void {
-    this.#partitions.forEach((partition, index) => {
-      partition.hurry(dueBy[index] ?? 0);
-    });
-    this.#wake();
+  /** Something is due in a partition in so many ms. An idle flusher would find it, but later. */
+  due(partition: PartitionKeys, inMs: number): void {
+    this.#pauses.get(partition)?.endWithin(inMs);
   }
 
   /** Stops; saves that are under way are told so. */
@@ -51,40 +55,18 @@ export class Flusher<T> {
       partition.release().catch(() => undefined);
     }
     this.#closed.abort(new Error("The cache was closed."));
-    this.#wake();
+    for (const pause of this.#pauses.values()) pause.endWithin(0);
   }
 
-  async #run(partition: PartitionFlusher<T>): Promise<void> {
+  async #run(flusher: PartitionFlusher<T>): Promise<void> {
+    const pause = this.#pauses.get(flusher.partition);
     // Not all servers, and partitions, at one moment.
-    let pauseMs = Math.random() * unavailablePauseMs;
+    let pauseMs = Math.random() * firstPauseMs;
     for (;;) {
-      await this.#pause(pauseMs);
+      await pause?.last(pauseMs);
       if (this.#closed.signal.aborted) return;
-      pauseMs = await partition.step().catch((error: unknown) => {
-        // Of an outage the breaker tells.
-        const isOutage = error instanceof CommandError && error.failure !== "refused";
-        if (!isOutage && !this.#closed.signal.aborted) this.#tell({ type: "flush-failed", error });
-        return unavailablePauseMs;
-      });
+      pauseMs = await flusher.step();
     }
-  }
-
-  /** Without holding up the end of the process. */
-  async #pause(ms: number): Promise<void> {
-    if (ms <= 0 || this.#closed.signal.aborted) return;
-    await new Promise<void>((resolve) => {
-      const wake = () => {
-        clearTimeout(timer);
-        this.#waking.delete(wake);
-        resolve();
-      };
-      const timer = setTimeout(wake, ms).unref();
-      this.#waking.add(wake);
-    });
-  }
-
-  #wake(): void {
-    for (const wake of [...this.#waking]) wake();
   }
 
   async #inTurn(work: () => Promise<void>): Promise<void> {

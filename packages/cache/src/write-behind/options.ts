@@ -62,11 +62,16 @@ export interface ResolvedWriteBehindOptions<T> {
   readonly saveTimeoutMs: number;
   /** The life of a flusher's lease. */
   readonly leaseMs: number;
+  /** How long a row is told to wait at most, at once: for others, after a failure, or for what the source may still save. */
+  readonly longestWaitMs: number;
   readonly flushAfterMs: number;
   readonly maxBatch: number;
   readonly maxAttempts: number;
   readonly maxBacklog: number;
 }
+
+/** How long to wait at most after a batch that could not be saved. */
+export const longestPauseMs = 5_000;
 
 /** How much longer than a save a flusher's lease lives: the time to hand the batch out. */
 const leaseMarginMs = 250;
@@ -82,12 +87,14 @@ export function resolveWriteBehindOptions<T>(
   demand("save must be a function", typeof (options as Partial<WriteBehindOptions<T>>).save === "function");
   const limits = { jitter, loadTimeoutMs, maxSourceConcurrency, maxSourceQueue, maxBytes };
   const saveTimeoutMs = milliseconds("saveTimeoutMs", options.saveTimeoutMs ?? 4_000);
+  const flushAfterMs = millisecondsOrNone("flushAfterMs", options.flushAfterMs ?? 1_000);
   return {
     reads: resolveCollectionOptions(type, { load, loadMany, ttlMs, missingMs, ...limits }),
     save: options.save,
     saveTimeoutMs,
     leaseMs: milliseconds("saveTimeoutMs with its margin", (saveTimeoutMs + leaseMarginMs) / (1 - clockDrift)),
-    flushAfterMs: millisecondsOrNone("flushAfterMs", options.flushAfterMs ?? 1_000),
+    longestWaitMs: Math.max(flushAfterMs, saveTimeoutMs, longestPauseMs),
+    flushAfterMs,
     maxBatch: whole("maxBatch", options.maxBatch ?? 100),
     maxAttempts: whole("maxAttempts", options.maxAttempts ?? 5),
     maxBacklog: whole("maxBacklog", options.maxBacklog ?? 10_000),

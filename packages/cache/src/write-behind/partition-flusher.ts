@@ -1,9 +1,7 @@
-import { withDeadline } from "@lockstep/redis-kit";
-import { decode, isMissing } from "../codec.ts";
-import { CacheError } from "../errors.ts";
-import type { CollectionEvent } from "../events.ts";
+import { CommandError } from "@lockstep/redis-kit";
+import { isMissing } from "../codec.ts";
 import { lifeOf } from "../freshness.ts";
-import { idOfRow } from "../keys.ts";
+import type { PartitionKeys } from "../keys.ts";
 import { clockDrift } from "../options.ts";
 import {
   type Holder,
@@ -13,38 +11,28 @@ import {
   releaseLease,
   settleRows,
   takeRows,
-} from "../queue-scripts.ts";
-import type { WriteCounts } from "./counts.ts";
-import type { ResolvedWriteBehindOptions } from "./options.ts";
-import type { Shared } from "./shared.ts";
+} from "../flush-scripts.ts";
+import type { FlusherParts } from "./flusher-parts.ts";
+import { type ResolvedWriteBehindOptions, longestPauseMs } from "./options.ts";
+import { saveBatch } from "./save-batch.ts";
+import { UncertainSaves } from "./uncertain-saves.ts";
 
-/** What the flushers of one collection's partitions share. */
-export interface FlusherParts<T> {
-  readonly shared: Shared;
-  readonly options: ResolvedWriteBehindOptions<T>;
-  readonly counts: WriteCounts;
-  readonly tell: (event: Omit<CollectionEvent, "collection">) => void;
-  /** Aborts when the cache is closed. */
-  readonly signal: AbortSignal;
-  /** Does work that asks the source, so many at a time. */
-  readonly inTurn: (work: () => Promise<void>) => Promise<void>;
-  /** The source has just saved something. */
-  readonly sourceSaved: () => void;
-  /** When it last has, on the clock of `performance.now()`; `undefined`: it has not yet. */
-  readonly lastSavedAt: () => number | undefined;
-}
-
-/** How long to wait after a batch that could not be saved, at first and at most. */
+/** How long to wait after a batch that could not be saved, or that Redis has refused to hand out, at first and at most. */
 const firstPauseMs = 100;
-const maxPauseMs = 5_000;
+
+/** How long to wait where Redis does not answer: a breaker bounds what that costs. */
+const unansweredPauseMs = 250;
 
 /** A batch is no larger than this, unless one row is. */
 const maxBatchBytes = 4_194_304;
 
-/** How often rows are looked for: a fraction of the time that they wait, within these bounds. */
+/** How often rows that wait are looked at: a fraction of the time that they wait, within these bounds. */
 const pollsPerWait = 4;
 const minPollMs = 10;
 const maxPollMs = 250;
+
+/** How often at least rows are looked for that no write of this server has told of: what a server that died has left. */
+const maxIdleMs = 5_000;
 
 /**
  * Saves the rows of one partition while it holds its lease: one batch after the other, so that no old value is saved after a newer
@@ -59,12 +47,13 @@ export class PartitionFlusher<T> {
   /** How many batches of one row have failed in a row. */
   #failures = 0;
   #pausedUntil = 0;
-  #dueBy = 0;
+  /** How often Redis has refused a script in a row, and until when it is left alone. */
+  #refusals = 0;
+  #askAgainAt = 0;
   #isHeld = false;
   /** Until when the source may still do what a save was to: until its deadline, unless it has said that it has. */
   #busyUntil = 0;
-  /** What it may still do, by row, where a save has failed. */
-  readonly #uncertain = new Map<string, { readonly version: string; readonly until: number }>();
+  readonly #uncertain = new UncertainSaves();
 
   constructor(parts: FlusherParts<T>, holder: Holder) {
     this.#parts = parts;
@@ -74,13 +63,26 @@ export class PartitionFlusher<T> {
     this.#pollMs = Math.min(maxPollMs, Math.max(minPollMs, parts.options.flushAfterMs / pollsPerWait));
   }
 
-  /** From now on what is due by then is due: on Redis' clock, in ms. */
-  hurry(dueBy: number): void {
-    this.#dueBy = dueBy;
+  /** Whose rows. */
+  get partition(): PartitionKeys {
+    return this.#holder.partition;
   }
 
-  /** Saves what is due, one batch. @returns how long to wait before the next step, in ms @throws CommandError */
+  /** Saves what is due, one batch. @returns how long to wait before the next step, in ms */
   async step(): Promise<number> {
+    const waitMs = this.#askAgainAt - performance.now();
+    if (waitMs > 0) return waitMs;
+    try {
+      const pauseMs = await this.#saveDue();
+      this.#refusals = 0;
+      return pauseMs;
+    } catch (error) {
+      return this.#noteUnasked(error);
+    }
+  }
+
+  /** @throws CommandError */
+  async #saveDue(): Promise<number> {
     const { commands, trust } = this.#parts.shared;
     const pausedMs = this.#pausedUntil - performance.now();
     if (pausedMs > 0) {
@@ -88,15 +90,29 @@ export class PartitionFlusher<T> {
       await this.release();
       return Math.min(pausedMs, this.#lookAgainMs);
     }
-    const epochAge = trust.epochAge(this.#holder.leaseMs);
-    const claim = await claimRows(commands, this.#holder, { count: this.#batchSize, dueBy: this.#dueBy, epochAge });
+    const { leaseMs } = this.#holder;
+    const isDone = performance.now() > this.#busyUntil;
+    const { longestWaitMs } = this.#options;
+    const epochAge = trust.epochAge(leaseMs);
+    const claim = await claimRows(commands, this.#holder, { count: this.#batchSize, longestWaitMs, epochAge, isDone });
     await trust.meet(claim.epoch);
-    // Where nothing waits, what was held is held until it lapses.
-    if (claim.outcome !== "idle") this.#isHeld = claim.outcome === "held";
-    if (claim.outcome !== "held") return claim.outcome === "idle" ? this.#pollMs : this.#lookAgainMs;
+    // Where nothing waits the lease is given back, unless a save may be under way: then what was held is held until it lapses.
+    if (claim.outcome !== "idle" || isDone) this.#isHeld = claim.outcome === "held";
+    if (claim.outcome !== "held") return claim.outcome === "idle" ? Math.min(leaseMs, maxIdleMs) : this.#lookAgainMs;
     if (claim.rows.length === 0) return Math.min(Math.max(1, claim.nextDue - claim.time), this.#pollMs);
     await this.#parts.inTurn(() => this.#flush(claim.rows));
     return 0;
+  }
+
+  /** @returns how long to leave Redis alone, whoever wakes this */
+  #noteUnasked(error: unknown): number {
+    // Of an outage the breaker tells.
+    const isOutage = error instanceof CommandError && error.failure !== "refused";
+    const pauseMs = isOutage ? unansweredPauseMs : pauseAfter(this.#refusals);
+    if (!isOutage) this.#refusals += 1;
+    if (!isOutage && !this.#parts.signal.aborted) this.#parts.failed(error);
+    this.#askAgainAt = performance.now() + pauseMs;
+    return pauseMs;
   }
 
   /** Lets another server take over at once, unless the source may be at a save still: the lease must outlive that. */
@@ -113,7 +129,7 @@ export class PartitionFlusher<T> {
 
   async #flush(names: readonly string[]): Promise<void> {
     const sentAt = performance.now();
-    const taken = await takeRows(this.#parts.shared.commands, this.#holder, { rows: names, maxBytes: maxBatchBytes });
+    const taken = await this.#take(names);
     if (taken === "lost") return;
     const rows = await this.#certain(taken.rows);
     if (rows.length === 0 || this.#parts.signal.aborted) return;
@@ -123,73 +139,66 @@ export class PartitionFlusher<T> {
     // The event loop has stood still: what is left of the lease is no time to save in.
     if (deadline < now + saveTimeoutMs / 2) return;
     // Before it begins: what the source saves while this hangs does not tell that it is the row's fault.
-    const lastSavedAt = this.#parts.lastSavedAt();
+    const savedAt = this.#savedAtOnRedis(taken);
     this.#busyUntil = Math.max(this.#busyUntil, deadline);
     try {
-      await this.#saveWithin(rows, deadline);
+      await saveBatch(this.#options.save, rows, { deadline, closed: this.#parts.signal });
     } catch (error) {
-      for (const { row, version } of rows) this.#uncertain.set(row, { version, until: deadline });
-      await this.#putBack(rows, error, lastSavedAt);
+      this.#uncertain.add(rows, deadline);
+      await this.#putBack(rows, error, savedAt);
       return;
     }
+    this.#parts.counts.time("save", performance.now() - now);
     this.#noteSaved(rows);
-    await this.#settle(rows, taken.takenAt);
+    await this.#shrinkingIfUnanswered(rows.length, this.#settle(rows, taken.takenAt));
   }
 
-  /**
-   * Without the rows that have a newer value than one that the source may still save: a save that has thrown, because a connection
-   * was lost for instance, may be done by its deadline all the same. Trying the same value again does no harm.
-   */
-  async #certain(rows: readonly TakenRow[]): Promise<TakenRow[]> {
-    const now = performance.now();
-    for (const [row, { until }] of this.#uncertain) if (until < now) this.#uncertain.delete(row);
-    const waitMs = ({ row, version }: TakenRow) => {
-      const uncertain = this.#uncertain.get(row);
-      return uncertain === undefined || uncertain.version === version ? 0 : uncertain.until - now;
-    };
-    const certain = rows.filter((row) => waitMs(row) <= 0);
-    const [first] = rows;
-    if (first === undefined || certain.length > 0) return certain;
-    const pauseMs = Math.ceil(Math.min(...rows.map(waitMs)));
-    // One that has failed alone would keep the others waiting.
-    if (rows.length === 1) await this.#failAlone(first, { savedAgoMs: -1, firstPauseMs: pauseMs, maxPauseMs: pauseMs });
-    else this.#pausedUntil = now + pauseMs;
-    return certain;
+  async #take(names: readonly string[]) {
+    const { counts, tell, shared } = this.#parts;
+    const work = takeRows(shared.commands, this.#holder, { rows: names, maxBytes: maxBatchBytes });
+    const taken = await this.#shrinkingIfUnanswered(names.length, work);
+    if (taken === "lost") return taken;
+    if (taken.vanished > 0) {
+      counts.add("lostRows", taken.vanished);
+      tell({ type: "rows-lost" });
+    }
+    return { ...taken, answeredAt: performance.now() };
   }
 
-  /** The save's own outcome, or an error at the deadline, which the source is to enforce too. */
-  async #saveWithin(rows: readonly TakenRow[], deadline: number): Promise<void> {
-    const { signal: closed, counts } = this.#parts;
-    const late = new AbortController();
-    const lateError = () => {
-      const error = new CacheError("OUTCOME_UNKNOWN", "A batch was not saved within its deadline: it may still be.");
-      late.abort(error);
-      return error;
-    };
-    const batch = rows.map(({ row, version, text }) => ({
-      id: idOfRow(row),
-      value: decode<T>(text),
-      version: Number(version),
-    }));
-    const startedAt = performance.now();
-    const context = { deadline, signal: AbortSignal.any([late.signal, closed]) };
-    const work = (async () => this.#options.save(batch, context))();
-    const deadlineMs = Math.max(0, deadline - startedAt);
+  /** A batch may be too large to cross the network in a command's time: a smaller one is not. */
+  async #shrinkingIfUnanswered<R>(size: number, work: Promise<R>): Promise<R> {
     try {
-      await withDeadline(work, { deadlineMs, lateError, onLate: () => undefined });
+      return await work;
     } catch (error) {
-      // Whatever is left of it is to stop.
-      late.abort(error);
+      this.#batchSize = Math.ceil(size / 2);
       throw error;
     }
-    counts.time("save", performance.now() - startedAt);
+  }
+
+  /** When the source has saved another at the latest, in ms on Redis' clock, not later than it was; -1: it has not. */
+  #savedAtOnRedis({ takenAt, answeredAt }: { takenAt: number; answeredAt: number }): number {
+    const lastSavedAt = this.#parts.lastSavedAt();
+    return lastSavedAt === undefined ? -1 : Math.floor(takenAt - (answeredAt - lastSavedAt));
+  }
+
+  /** Without the rows that have a newer value than one that the source may still save. */
+  async #certain(rows: readonly TakenRow[]): Promise<TakenRow[]> {
+    const waiting = rows.map((row) => ({ row, waitMs: this.#uncertain.waitMs(row) }));
+    const certain = waiting.filter(({ waitMs }) => waitMs <= 0).map(({ row }) => row);
+    const [first] = rows;
+    if (first === undefined || certain.length > 0) return certain;
+    const pauseMs = Math.ceil(Math.min(...waiting.map(({ waitMs }) => waitMs)));
+    // One that has failed alone would keep the others waiting.
+    if (rows.length === 1) await this.#failAlone(first, { savedAt: -1, firstPauseMs: pauseMs, maxPauseMs: pauseMs });
+    else this.#pausedUntil = performance.now() + pauseMs;
+    return certain;
   }
 
   #noteSaved(rows: readonly TakenRow[]): void {
     this.#parts.counts.add("saves");
     this.#parts.counts.add("savedRows", rows.length);
     this.#parts.sourceSaved();
-    this.#busyUntil = Math.max(0, ...[...this.#uncertain.values()].map(({ until }) => until));
+    this.#busyUntil = this.#uncertain.until;
     this.#failures = 0;
     this.#batchSize = Math.min(this.#options.maxBatch, this.#batchSize * 2);
   }
@@ -207,11 +216,11 @@ export class PartitionFlusher<T> {
     for (const waitedMs of waited) if (waitedMs >= 0) this.#parts.counts.time("lag", waitedMs);
   }
 
-  async #putBack(rows: readonly TakenRow[], error: unknown, lastSavedAt: number | undefined): Promise<void> {
-    const { counts, tell } = this.#parts;
-    if (this.#parts.signal.aborted) return;
+  async #putBack(rows: readonly TakenRow[], error: unknown, savedAt: number): Promise<void> {
+    const { counts, tell, failed, signal } = this.#parts;
+    if (signal.aborted) return;
     counts.add("failedSaves");
-    tell({ type: "flush-failed", error });
+    failed(error);
     const [first] = rows;
     if (first === undefined || rows.length > 1) {
       this.#batchSize = Math.ceil(rows.length / 2);
@@ -220,20 +229,23 @@ export class PartitionFlusher<T> {
     }
     this.#pause(this.#failures);
     this.#failures += 1;
-    const savedAgoMs = lastSavedAt === undefined ? -1 : Math.floor(performance.now() - lastSavedAt);
-    if ((await this.#failAlone(first, { savedAgoMs, firstPauseMs, maxPauseMs })) !== "dead") return;
+    const maxPauseMs = longestPauseMs;
+    if ((await this.#failAlone(first, { savedAt, firstPauseMs, maxPauseMs })) !== "dead") return;
     counts.add("deadLetters");
     tell({ type: "dead-letter", error });
   }
 
-  #failAlone(row: TakenRow, times: { savedAgoMs: number; firstPauseMs: number; maxPauseMs: number }) {
+  #failAlone(row: TakenRow, times: { savedAt: number; firstPauseMs: number; maxPauseMs: number }) {
     const { maxAttempts } = this.#options;
     return failRow(this.#parts.shared.commands, this.#holder, row, { ...times, maxAttempts });
   }
 
-  /** With jitter: of several servers, and partitions, not all come back to the source in one moment. */
   #pause(doublings: number): void {
-    const longestMs = Math.min(maxPauseMs, firstPauseMs * 2 ** doublings);
-    this.#pausedUntil = performance.now() + longestMs * (0.5 + Math.random() / 2);
+    this.#pausedUntil = performance.now() + pauseAfter(doublings);
   }
+}
+
+/** With jitter: of several servers, and partitions, not all come back to the source in one moment. */
+function pauseAfter(doublings: number): number {
+  return Math.min(longestPauseMs, firstPauseMs * 2 ** doublings) * (0.5 + Math.random() / 2);
 }

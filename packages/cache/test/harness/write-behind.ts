@@ -21,6 +21,8 @@ export interface QueueServerOptions<T> extends Partial<WriteBehindOptions<T>> {
   readonly client: Redis | Cluster;
   readonly name?: string;
   readonly deadlineMs?: number;
+  /** Opens the cache; default: this package's. */
+  readonly create?: typeof createCache;
 }
 
 /** A server: a cache with one write-behind collection in front of a ledger. */
@@ -48,9 +50,9 @@ export async function untilAppending(client: Redis): Promise<void> {
 }
 
 export function openQueueServer<T = unknown>(ledger: Ledger<T>, given: QueueServerOptions<T>): QueueServer<T> {
-  const { client, name = uniqueName(), deadlineMs = 5_000, ...options } = given;
+  const { client, name = uniqueName(), deadlineMs = 5_000, create = createCache, ...options } = given;
   const events: CacheEvent[] = [];
-  const cache = createCache({ client, name, deadlineMs, onEvent: (event) => events.push(event) });
+  const cache = create({ client, name, deadlineMs, onEvent: (event) => events.push(event) });
   onTestFinished(() => {
     cache.close();
   });
