@@ -2,7 +2,7 @@ import { decode, encode, isMissing, sizeOf } from "./codec.ts";
 import type { Reservation } from "./copies.ts";
 import type { Tier } from "./counts.ts";
 import { type Deferred, deferred } from "./deferred.ts";
-import { unavailable } from "./errors.ts";
+import { CacheError, unavailable } from "./errors.ts";
 import { type Fill, type ReadReply, failedFills, failurePauseMs } from "./drivers/driver.ts";
 import { extensionAt, lifeOf } from "./freshness.ts";
 import type { EntryKeys } from "./keys.ts";
@@ -203,7 +203,7 @@ export class Reader<T, Id> {
     read.reservation = undefined;
   }
 
-  /** @returns `undefined`: it can't be read, and the source is asked */
+  /** @returns `undefined`: it can't be read, and the source is asked, unless it may lack what was accepted */
   #decoded(read: Read<T, Id>, text: string): { it: Readonly<T> | undefined } | undefined {
     try {
       return { it: decode<T>(text) };
@@ -211,7 +211,9 @@ export class Reader<T, Id> {
       // Not written by any version of this package.
       this.#parts.tell({ type: "corrupt", error });
       this.#release(read);
-      void this.#pass(read);
+      if (this.#parts.isSharedTruth)
+        read.reject(new CacheError("INVALID_VALUE", "An entry can't be read.", { cause: error }));
+      else void this.#pass(read);
       return undefined;
     }
   }
