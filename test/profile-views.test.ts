@@ -48,11 +48,15 @@ async function look(client: Client, server: number, id: string): Promise<number>
 
 /** What the database has; undefined: nothing yet. */
 async function savedViews(id: string): Promise<number | undefined> {
+  const [row] = await query("select views from profile_views where id = $1", id);
+  return row && Number(row.views);
+}
+
+async function query(text: string, id: string): Promise<{ readonly views?: string }[]> {
   const client = new pg.Client({ connectionString: database.url });
   await client.connect();
   try {
-    const { rows } = await client.query<{ views: string }>("select views from profile_views where id = $1", [id]);
-    return rows[0] && Number(rows[0].views);
+    return (await client.query<{ readonly views?: string }>(text, [id])).rows;
   } finally {
     await client.end();
   }
@@ -101,5 +105,16 @@ describe("how often a profile was looked at", () => {
     expect((await alice.request("GET", `${stack.server(1)}/people/${id}`)).text).toContain(
       `data-views="${before + 1}"`,
     );
+  });
+
+  test("is not tried to be saved for ever where the profile is gone by then", async () => {
+    const id = await personAt(2);
+    expect(await look(new Client(), 1, id)).toBe(1);
+    await query("delete from profiles where id = $1", id);
+    await eventually("nothing waits, and nothing is a dead letter", async () => {
+      const keys = await stack.redis.keys("lockstep:2:{views/*");
+      return !keys.some((key) => /:(queue|dead)$/.test(key));
+    });
+    expect(await savedViews(id)).toBeUndefined();
   });
 });

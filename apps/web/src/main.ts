@@ -23,7 +23,7 @@ async function start(config: Config): Promise<void> {
   const cacheRedis = openRedis("cache", config.cacheRedisUrl, report);
   const cache = openCache(cacheRedis, report);
   const stateCache = openStateCache(stateRedis, report);
-  const views = openProfileViews({ database, stateCache });
+  const views = openProfileViews({ database, stateCache, report });
   let isStopping = false;
   const server = createServer(createApp(config, { database, stateRedis, cache, views, isStopping: () => isStopping }));
   // nginx keeps idle connections for 60 s. If this end closed them first, a request could be lost in the race.

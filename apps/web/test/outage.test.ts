@@ -56,7 +56,7 @@ function appWithPartsAt(port: number, sessionStack: string) {
   const cache = openCache(cacheRedis, (message) => reports.push(message));
   const database = openDatabase({ url: config.databaseUrl, poolSize: config.databasePoolSize });
   const stateCache = openStateCache(stateRedis, (message) => reports.push(message));
-  const views = openProfileViews({ database, stateCache });
+  const views = openProfileViews({ database, stateCache, report: (message) => reports.push(message) });
   cleanUps.unshift(() => {
     for (const each of [cache, stateCache]) each.close();
     for (const redis of [stateRedis, cacheRedis]) redis.disconnect();

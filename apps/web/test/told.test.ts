@@ -37,7 +37,7 @@ function start() {
   const cache = openCache(stateRedis, () => undefined);
   const database = openDatabase({ url: config.databaseUrl, poolSize: 1 });
   const stateCache = openStateCache(stateRedis, () => undefined);
-  const views = openProfileViews({ database, stateCache });
+  const views = openProfileViews({ database, stateCache, report: () => undefined });
   const app = createApp(config, { stateRedis, cache, database, views, isStopping: () => false });
   return { app, stateRedis, caches: [cache, stateCache], database };
 }

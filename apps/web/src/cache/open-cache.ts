@@ -38,6 +38,8 @@ function sentenceOfState(event: CacheEvent): string | undefined {
       return `What was counted could not be saved, and will be tried again: ${reasonsOf(event.error)}`;
     case "dead-letter":
       return "A count could not be saved again and again. It is kept in Redis.";
+    case "rows-lost":
+      return "Counts have vanished from the state Redis before they were saved: has it been told to evict?";
     default:
       return sentenceOf(event);
   }

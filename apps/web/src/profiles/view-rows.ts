@@ -15,20 +15,20 @@ export async function loadViews(database: Database, ids: readonly string[]): Pro
 
 /**
  * Saves counts in one statement, by a deadline on the clock of `performance.now()`. A batch may come twice, or after a newer one: a count
- * is only replaced by a newer version.
+ * is only replaced by a newer version. Those of profiles that are gone by now are left out: they would fail again and again.
  */
 export async function saveViews(database: Database, batch: readonly Row<number>[], deadline: number): Promise<void> {
-  const values = batch.map(({ id, value = 0, version }) => ({ id, views: String(value), version: String(version) }));
+  const ids = batch.map(({ id }) => id);
+  const views = batch.map(({ value = 0 }) => String(value));
+  const versions = batch.map(({ version }) => String(version));
   await withinDeadline(database, deadline, (connection) =>
-    connection
-      .insertInto("profile_views")
-      .values(values)
-      .onConflict((conflict) =>
-        conflict
-          .column("id")
-          .doUpdateSet({ views: sql`excluded.views`, version: sql`excluded.version` })
-          .where("profile_views.version", "<", sql<string>`excluded.version`),
-      )
-      .execute(),
+    sql`
+      insert into profile_views (id, views, version)
+      select counted.id, counted.views, counted.version
+      from unnest(${ids}::uuid[], ${views}::bigint[], ${versions}::bigint[]) as counted (id, views, version)
+      where exists (select from profiles where profiles.id = counted.id)
+      on conflict (id) do update set views = excluded.views, version = excluded.version
+      where profile_views.version < excluded.version
+    `.execute(connection),
   );
 }
