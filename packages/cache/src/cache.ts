@@ -21,6 +21,7 @@ import {
 import type { PayoffReport } from "./payoff.ts";
 import { Replicas } from "./replicas.ts";
 import { Sweep } from "./sweep.ts";
+import type { Backlog } from "./write-behind/backlog.ts";
 import { OpenWriteBehindCollection, type WriteBehindCollection } from "./write-behind/collection.ts";
 import { type WriteBehindOptions, resolveWriteBehindOptions } from "./write-behind/options.ts";
 import type { Shared } from "./write-behind/shared.ts";
@@ -29,6 +30,8 @@ import type { Shared } from "./write-behind/shared.ts";
 export interface OpenedCollection extends Pick<Collection<unknown, never>, "type" | "counts" | "latency"> {
   /** Whether the cache pays; write-behind collections do not know. */
   report?(): PayoffReport;
+  /** How much waits to be saved, on all servers; only write-behind collections know. @throws {@link CacheError} `UNAVAILABLE` */
+  backlog?(): Promise<Backlog>;
 }
 
 /** A cache that several servers share in one Redis, or in Memcached servers. */
