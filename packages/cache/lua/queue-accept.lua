@@ -1,6 +1,6 @@
--- Before the scripts that accept a write. Whatever refuses one comes before the first write command, and that is a SET, which
--- a Redis without memory refuses: what follows a script's first write is refused no more. So a write is stored with its place
--- in the queue, or not at all.
+-- Before the scripts that accept a write. Whatever refuses one comes before the first write command, and that is a SET,
+-- which a Redis without memory refuses: what follows a script's first write is refused no more. So a write is stored with
+-- its place in the queue, or not at all.
 --
 -- A client sends a script again whose answer was lost with the connection. Such a one is known by its token, which is
 -- kept for as long as the script may run.

@@ -1,4 +1,5 @@
--- Takes or renews the lease of a partition that has rows, and tells which are due. Where there are none it gives the lease back.
+-- Takes or renews the lease of a partition that has rows, and tells which are due. Where there are none it gives the lease
+-- back.
 --
 -- KEYS[1], ARGV[1], ARGV[2]: see queue-lease.lua
 -- KEYS[2]  the queue

@@ -1,6 +1,6 @@
 -- A row could not be saved, alone: it waits, so that others are saved before it. That it is its own fault, and not that of a
--- source that is down, is only counted where the source has saved another after it failed before, and before it was tried now;
--- after so many times it becomes a dead letter, unless it has a newer value, which nobody has tried yet.
+-- source that is down, is only counted where the source has saved another after it failed before, and before it was tried
+-- now; after so many times it becomes a dead letter, unless it has a newer value, which nobody has tried yet.
 --
 -- KEYS[1], ARGV[1], ARGV[2]: see queue-lease.lua
 -- KEYS[2]  the queue

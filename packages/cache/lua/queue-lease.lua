@@ -1,5 +1,5 @@
--- Before the scripts of a flusher. Only who holds a partition's lease saves its rows, one batch after the other, so that no old value
--- is saved after a newer one; each of its scripts checks that, and renews it.
+-- Before the scripts of a flusher. Only who holds a partition's lease saves its rows, one batch after the other, so that no
+-- old value is saved after a newer one; each of its scripts checks that, and renews it.
 --
 -- KEYS[1]  the lease
 -- ARGV[1]  the flusher's token

@@ -3,7 +3,8 @@
 -- KEYS[1]  rows by the time since which they have been waiting
 -- KEYS[2]  dead letters
 -- ARGV[1]  rows that have been waiting since then, in ms on this server's clock; "+inf": all
--- returns  { the time in ms, how many of those rows, for how long the oldest of all has waited in ms or -1, how many dead letters }
+-- returns  { the time in ms, how many of those rows, for how long the oldest of all has waited in ms or -1, how many dead
+--          letters }
 
 local now = milliseconds()
 local oldest = redis.call("ZRANGE", KEYS[1], 0, 0, "WITHSCORES")[2]

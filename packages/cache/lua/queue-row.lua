@@ -1,7 +1,7 @@
 -- Before the scripts of write-behind collections. The texts of an entry:
 --
---   w<epoch> <version> <text>  a value, in the text of the codec. Without an expiry: accepted, and still to be saved; nothing but
---                              the next accepted write changes it. With one: the source has it.
+--   w<epoch> <version> <text>  a value, in the text of the codec. Without an expiry: accepted, and still to be saved;
+--                              nothing but the next accepted write changes it. With one: the source has it.
 --   f<epoch> <token>           someone is loading it
 --
 -- What is still to be saved is the truth, whatever the epoch. What the source has is only believed in the epoch (C9) of its

@@ -1,5 +1,5 @@
--- Rows are saved. Those that still are what was saved leave the queue, and their entries get an expiry; the others wait again,
--- from when they were taken.
+-- Rows are saved. Those that still are what was saved leave the queue, and their entries get an expiry; the others wait
+-- again, from when they were taken.
 --
 -- KEYS[1], ARGV[1], ARGV[2]: see queue-lease.lua
 -- KEYS[2]  the queue

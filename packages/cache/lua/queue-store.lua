@@ -1,6 +1,7 @@
 -- Stores what was loaded, or gives the token back.
 --
--- C5: only with the token that the load was given, once, and in its epoch. A write that was accepted since has taken its place.
+-- C5: only with the token that the load was given, once, and in its epoch. A write that was accepted since has taken its
+-- place.
 --
 -- KEYS     the entries
 -- ARGV     for each entry: the token, its life in ms or 0: nothing is stored, the text

@@ -1,5 +1,5 @@
--- Hands rows to the flusher that is to save them; they stay where they are. One that has failed alone comes alone, so that it
--- does not hold up others again.
+-- Hands rows to the flusher that is to save them; they stay where they are. One that has failed alone comes alone, so that
+-- it does not hold up others again.
 --
 -- KEYS[1], ARGV[1], ARGV[2]: see queue-lease.lua
 -- KEYS[2]  the queue

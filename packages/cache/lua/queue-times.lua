@@ -1,5 +1,5 @@
--- Before the scripts that ask which rows are due. Where rows have been waiting since a moment that is to come, or wait for longer
--- than any is told to, the clock was set back.
+-- Before the scripts that ask which rows are due. Where rows have been waiting since a moment that is to come, or wait for
+-- longer than any is told to, the clock was set back.
 
 -- Sets times behind `from` to `now`, so many at a time. Returns whether it was all.
 local function areMended(key, from, now)

@@ -25,10 +25,14 @@ export interface WriteRequest {
   readonly maxRows: number;
 }
 
-/** What became of it, and when on Redis' clock, in µs. */
-export type WriteReply = { readonly epoch: string; readonly time: number } & (
+/** A write that was refused for one of these reasons; for none: there is no such write. */
+export type RefusedFor<Refusal extends string> = Refusal extends string ? { readonly outcome: Refusal } : never;
+
+/** What became of it, and when on Redis' clock, in µs; `Refusal`: why only some are refused. */
+export type WriteReply<Refusal extends string = never> = { readonly epoch: string; readonly time: number } & (
   | { readonly outcome: "accepted"; readonly version: number; readonly isCoalesced: boolean; readonly text: string }
-  | { readonly outcome: "unknown" | "late" | "full" | "absent" | "invalid" }
+  | { readonly outcome: "unknown" | "late" | "full" }
+  | RefusedFor<Refusal>
 );
 
 /** Accepts a value: `queue-set.lua`. */
@@ -41,7 +45,7 @@ export async function incrementRow(
   commands: CircuitBreaker,
   request: WriteRequest,
   { by, revision }: { by: number; revision: number },
-): Promise<WriteReply> {
+): Promise<WriteReply<"absent" | "invalid">> {
   return accept(commands, increment, request, [by, `v${revisionIn(revision)}`]);
 }
 

@@ -2,7 +2,7 @@ import { CommandError } from "@lockstep/redis-kit";
 import { CacheError, unavailable } from "../errors.ts";
 import type { PartitionKeys, QueueKeys, RowKeys } from "../keys.ts";
 import { clockDrift } from "../options.ts";
-import { type WriteReply, type WriteRequest, incrementRow, setRow } from "../queue-scripts.ts";
+import { type RefusedFor, type WriteReply, type WriteRequest, incrementRow, setRow } from "../queue-scripts.ts";
 import type { ResolvedWriteBehindOptions } from "./options.ts";
 import type { Shared } from "./shared.ts";
 
@@ -32,9 +32,7 @@ export class Queue {
 
   /** @throws {@link CacheError} */
   async set(keys: RowKeys, text: string): Promise<AcceptedWrite> {
-    const reply = await this.#send(keys, (request) => setRow(this.#shared.commands, request, text));
-    if (reply.outcome === "accepted") return reply;
-    throw new CacheError("UNAVAILABLE", "Redis answered a write with what only an increment is answered with.");
+    return this.#send(keys, (request) => setRow(this.#shared.commands, request, text));
   }
 
   /** @returns `"absent"`: the number must be loaded first @throws {@link CacheError} */
@@ -48,7 +46,10 @@ export class Queue {
     );
   }
 
-  async #send(keys: RowKeys, run: (request: WriteRequest) => Promise<WriteReply>): Promise<WriteReply> {
+  async #send<Refusal extends string = never>(
+    keys: RowKeys,
+    run: (request: WriteRequest) => Promise<WriteReply<Refusal>>,
+  ): Promise<AcceptedWrite | RefusedFor<Refusal>> {
     const { trust, newToken } = this.#shared;
     const same = { keys, token: newToken(), flushAfterMs: this.#flushAfterMs, maxRows: this.#maxRows };
     for (let tries = 0; tries < maxTries; tries += 1) {
@@ -70,7 +71,7 @@ export class Queue {
         );
       }
       if (reply.outcome === "unknown") await trust.check(reply.epoch).catch(rethrowUnavailable);
-      else if (reply.outcome !== "late") return reply;
+      else if (reply.outcome !== "late") return reply as AcceptedWrite | RefusedFor<Refusal>;
     }
     throw new CacheError("UNAVAILABLE", "Redis could not be asked in time: a write was not accepted.");
   }
