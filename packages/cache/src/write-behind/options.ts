@@ -49,9 +49,12 @@ export interface WriteBehindOptions<T> extends Pick<
   readonly flushAfterMs?: number | undefined;
   /** How many rows one batch has at most; default 100, at most 1,000. */
   readonly maxBatch?: number | undefined;
-  /** How often a row may fail alone, while the source saves others, before it becomes a dead letter; default 5. */
+  /** How often a row may fail alone, while the source saves others, before it becomes a dead letter; default 12: some 45 s. */
   readonly maxAttempts?: number | undefined;
-  /** How many rows may wait, dead letters included; default 10,000, a sixteenth of it in each partition. Further ids are refused. */
+  /**
+   * How many ids may wait, dead letters included, of whatever size; default 10,000, a sixteenth of it, rounded up, in each partition.
+   * Further ids are refused.
+   */
   readonly maxBacklog?: number | undefined;
 }
 
@@ -96,7 +99,7 @@ export function resolveWriteBehindOptions<T>(
     longestWaitMs: Math.max(flushAfterMs, saveTimeoutMs, longestPauseMs),
     flushAfterMs,
     maxBatch: whole("maxBatch", options.maxBatch ?? 100),
-    maxAttempts: whole("maxAttempts", options.maxAttempts ?? 5),
+    maxAttempts: whole("maxAttempts", options.maxAttempts ?? 12),
     maxBacklog: whole("maxBacklog", options.maxBacklog ?? 10_000),
   };
 }
