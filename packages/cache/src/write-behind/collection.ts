@@ -30,7 +30,8 @@ export interface WriteBehindCollection<T> {
    * The last accepted value of an id, or what the source has. All reads of one tick share one trip to Redis and one `loadMany`.
    *
    * @returns the value as JSON carries it, deeply frozen; `undefined`: there is none
-   * @throws {@link CacheError} `UNAVAILABLE`, `UNSAFE_REDIS`, `OVERLOADED`, `LOAD_TIMEOUT`, `INVALID_ID`, `INVALID_VALUE`
+   * @throws {@link CacheError} `UNAVAILABLE`, `UNSAFE_REDIS`, `OVERLOADED`, `LOAD_TIMEOUT`, `INVALID_ID`, `INVALID_VALUE` (also of an
+   * entry that can't be read)
    * @throws what the loader throws
    */
   get(id: string): Promise<Readonly<T> | undefined>;
@@ -88,8 +89,8 @@ export interface WriteBehindCollection<T> {
   retryDeadLetters(): Promise<number>;
 
   /**
-   * Saves at once what was accepted before this call, as far as the source and the time allow. For shutdown: what is left
-   * is saved by another server, or the next that starts.
+   * Has saved at once what was accepted before this call, by whichever server holds it, as far as the source and the time allow. For
+   * shutdown: what is left is saved by another server, or the next that starts.
    *
    * @param options `timeoutMs`: how long it may take
    * @returns how many rows are left; dead letters are not counted
