@@ -1,8 +1,9 @@
 import { expect, it } from "vitest";
+import { Barrier } from "../../../test/harness/cache/barrier.ts";
 import { connect } from "../../redis-kit/test/harness/redis.ts";
 import type { createCache } from "../src/index.ts";
 import { Ledger } from "./harness/ledger.ts";
-import { uniqueName } from "./harness/redis.ts";
+import { intercept, uniqueName } from "./harness/redis.ts";
 import { until } from "./harness/until.ts";
 import { openQueueServer, startQueueRedis } from "./harness/write-behind.ts";
 import { withoutRule } from "./harness/without-rule.ts";
@@ -60,7 +61,31 @@ const rules: readonly Rule[] = [
     file: "lua/queue-claim.lua",
     cut: 'redis.call("DEL", KEYS[1])\n  end',
     instead: "end",
-    violations: (create) => leasesOfIdle(create),
+    violations: leasesOfIdle,
+  },
+  {
+    rule: "who accepts a row wakes its own flusher when that is due",
+    name: "not-woken",
+    file: "src/write-behind/collection.ts",
+    cut: "else this.#flusher.due(partition, this.#options.flushAfterMs);",
+    instead: "",
+    violations: lateByIdleness,
+  },
+  {
+    rule: "a batch that is not answered is asked for in halves",
+    name: "never-smaller",
+    file: "src/write-behind/partition-flusher.ts",
+    cut: "this.#batchSize = Math.ceil(size / 2);",
+    instead: "",
+    violations: unsavedOfLargeBatch,
+  },
+  {
+    rule: "a failure that goes on is told of once a minute",
+    name: "told-each-time",
+    file: "src/write-behind/failure-news.ts",
+    cut: "this.#toldAt.has(kind) || this.#toldAt.size >= maxKinds",
+    instead: "false",
+    violations: toldAgain,
   },
 ];
 
@@ -109,12 +134,65 @@ async function loadsForFullRedis(create: Create): Promise<number> {
 
 async function leasesOfIdle(create: Create): Promise<number> {
   const { client } = await startQueueRedis();
-  const { rows, keys } = openQueueServer(new Ledger(), { client, create, saveTimeoutMs: 1_500 });
+  const ledger = new Ledger();
+  const { rows, keys } = openQueueServer(ledger, { client, create, saveTimeoutMs: 1_500 });
   const { lease } = keys.of("a").partition;
+  const saving = new Barrier();
+  ledger.hold({ before: saving });
   await rows.set("a", 1);
-  await until(async () => expect(await client.exists(lease)).toBe(1));
-  const heldAt = performance.now();
+  await saving.arrivals(1);
+  expect(await client.exists(lease)).toBe(1);
+  const savedAt = performance.now();
+  saving.release();
   await until(async () => expect(await client.exists(lease)).toBe(0));
   // What lapses by itself does so no earlier than that.
-  return performance.now() - heldAt > 1_400 ? 1 : 0;
+  return performance.now() - savedAt > 1_400 ? 1 : 0;
+}
+
+async function lateByIdleness(create: Create): Promise<number> {
+  const { client } = await startQueueRedis();
+  const ledger = new Ledger();
+  const { rows } = openQueueServer(ledger, { client, create, saveTimeoutMs: 3_000 });
+  await rows.set("a", "warm-up");
+  await until(() => expect(ledger.valueOf("a")).toBe("warm-up"));
+  let late = 0;
+  for (let n = 0; n < 2; n += 1) {
+    await until(async () => expect((await rows.backlog()).rows).toBe(0));
+    await rows.set("a", n);
+    const acceptedAt = performance.now();
+    await until(() => expect(ledger.valueOf("a")).toBe(n));
+    if (performance.now() - acceptedAt > 1_000) late += 1;
+  }
+  return late;
+}
+
+async function unsavedOfLargeBatch(create: Create): Promise<number> {
+  const { port } = await startQueueRedis();
+  const ledger = new Ledger();
+  const slow = intercept(connect(port), async (send) => {
+    const reply = await send();
+    const isLarge = Array.isArray(reply) && reply.filter((each) => /^\d{16} v/.test(String(each))).length > 15;
+    return isLarge ? new Promise(() => undefined) : reply;
+  });
+  const { rows, keys } = openQueueServer(ledger, { client: slow, create, deadlineMs: 200, flushAfterMs: 300 });
+  const [partition] = keys.partitions;
+  const ids = Array.from({ length: 4_000 }, (_, index) => `id-${index}`);
+  const large = ids.filter((id) => keys.of(id).partition === partition).slice(0, 60);
+  await until(() => rows.set("first", 1));
+  await until(() => expect(ledger.valueOf("first")).toBe(1));
+  await Promise.all(large.map((id) => rows.set(id, id)));
+  const unsaved = () => large.filter((id) => !ledger.rows.has(id)).length;
+  const acceptedAt = performance.now();
+  await until(() => expect(unsaved() === 0 || performance.now() - acceptedAt > 6_000).toBe(true));
+  return unsaved();
+}
+
+async function toldAgain(create: Create): Promise<number> {
+  const { client } = await startQueueRedis();
+  const ledger = new Ledger();
+  const { rows, events } = openQueueServer(ledger, { client, create });
+  ledger.turn("throws");
+  await rows.set("a", 1);
+  await until(() => expect(rows.counts().failedSaves).toBeGreaterThan(2));
+  return events.filter(({ type }) => type === "flush-failed").length - 1;
 }
