@@ -208,7 +208,7 @@ const mutants: readonly { rule: string; violations: Violations; mutation: Mutati
     mutation: {
       name: "token-kept",
       file: "src/reader.ts",
-      cut: '        this.#store({ key: entry, token, result: { outcome: "failed", pauseMs: failurePauseMs } });\n',
+      cut: "        this.#fills.giveUp(entry, token);\n",
       instead: "",
     },
   },

@@ -3,10 +3,11 @@ import type { Reservation } from "./copies.ts";
 import type { Tier } from "./counts.ts";
 import { type Deferred, deferred } from "./deferred.ts";
 import { CacheError, unavailable } from "./errors.ts";
-import { type Fill, type ReadReply, failedFills, failurePauseMs } from "./drivers/driver.ts";
-import { extensionAt, lifeOf } from "./freshness.ts";
+import type { ReadReply } from "./drivers/driver.ts";
+import { Fills } from "./fills.ts";
+import { extensionAt } from "./freshness.ts";
 import type { EntryKeys } from "./keys.ts";
-import { type ReaderParts, tellTooLarge } from "./parts.ts";
+import type { ReaderParts } from "./parts.ts";
 import { Refusals } from "./refusals.ts";
 import { maxAtOnce, slicesOf } from "./slices.ts";
 import { SourceLoads } from "./source-loads.ts";
@@ -50,6 +51,7 @@ interface Read<T, Id> extends Deferred<Lookup<T>> {
 export class Reader<T, Id> {
   readonly #parts: ReaderParts<T, Id>;
   readonly #source: SourceLoads<T, Id>;
+  readonly #fills: Fills<T, Id>;
   readonly #refusals: Refusals;
   /** The reads of this tick, by entry. C6: all that came before it is sent may share one. */
   #tick = new Map<string, Read<T, Id>>();
@@ -57,11 +59,11 @@ export class Reader<T, Id> {
   readonly #filling = new Map<string, Promise<unknown>>();
   /** The reads that wait for another's load, one for each entry: see {@link Reader.#wait}. */
   readonly #waiting = new Map<string, Read<T, Id>>();
-  #fills: Fill[] = [];
 
   constructor(parts: ReaderParts<T, Id>) {
     this.#parts = parts;
     this.#source = new SourceLoads(parts.options, parts.counts);
+    this.#fills = new Fills(parts);
     this.#refusals = new Refusals(parts.tell);
   }
 
@@ -262,12 +264,11 @@ export class Reader<T, Id> {
     const { entry } = read.keys;
     const done = this.#load(read.keys, read.id).then(
       (text) => {
-        this.#keep(entry, token, text);
+        this.#fills.keep(entry, token, text);
         read.resolve({ value: decode<T>(text), from: "source" });
       },
       (error: unknown) => {
-        // F3: whoever waits for this load takes over at once, unless there is an old value to serve.
-        this.#store({ key: entry, token, result: { outcome: "failed", pauseMs: failurePauseMs } });
+        this.#fills.giveUp(entry, token);
         this.#fail(read, error);
       },
     );
@@ -275,40 +276,6 @@ export class Reader<T, Id> {
     void done.finally(() => {
       if (this.#filling.get(entry) === done) this.#filling.delete(entry);
     });
-  }
-
-  #keep(key: string, token: string, text: string): void {
-    const { options } = this.#parts;
-    if (sizeOf(text) > options.maxBytes) {
-      tellTooLarge(this.#parts);
-      this.#store({ key, token, result: "unkept" });
-      return;
-    }
-    const lifeMs = lifeOf(isMissing(text) ? options.missingMs : options.ttlMs, options.jitter, Math.random());
-    this.#store({ key, token, result: { text, lifeMs } });
-  }
-
-  /** All fills of one tick in one trip. Nobody waits for it: the reads that follow on this connection come after it. */
-  #store(fill: Fill): void {
-    if (this.#fills.push(fill) > 1) return;
-    process.nextTick(() => {
-      const fills = this.#fills;
-      this.#fills = [];
-      void this.#storeAll(fills);
-    });
-  }
-
-  async #storeAll(fills: readonly Fill[]): Promise<void> {
-    const { driver, rules, counts, tell } = this.#parts;
-    const results = await driver.store(fills, rules).catch((error: unknown) => failedFills(fills, error));
-    for (const { outcome } of results) {
-      if (outcome === "stored") counts.add("fills");
-      if (outcome === "refused") counts.add("refusedFills");
-      if (outcome === "too-large") tellTooLarge(this.#parts);
-    }
-    // Their tokens lapse; until then others wait for them.
-    const errors = results.flatMap((result) => (result.outcome === "failed" ? [result.error] : []));
-    if (errors.length > 0) tell({ type: "store-failed", error: errors[0] });
   }
 
   /** Another caller or server loads it: its entry is looked for again and again, until waiting costs more than loading. */
