@@ -82,7 +82,7 @@ describe("how often a profile was looked at", () => {
   });
 
   test("what each server has counted, and what waits on all of them, is told", async () => {
-    const id = await personAt(2);
+    const id = await personAt(4);
     const before = await viewsOf(3);
     await look(new Client(), 3, id);
     expect((await viewsOf(3)).accepted).toBe(before.accepted + 1);
