@@ -2,7 +2,7 @@ import type { Copies } from "./copies.ts";
 import { type CollectionCounts, Counts, type Latency, type TripTier } from "./counts.ts";
 import type { Driver } from "./drivers/driver.ts";
 import { CacheError } from "./errors.ts";
-import { type OnEvent, tell } from "./events.ts";
+import { type EventOfCollection, type OnEvent, tell } from "./events.ts";
 import { type EntryKeys, createKeys } from "./keys.ts";
 import type { ResolvedCollectionOptions, WriteContext } from "./options.ts";
 import { Observer } from "./observer.ts";
@@ -111,16 +111,17 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
     this.#key = options.key;
     this.#keys = createKeys(names.cache, names.type);
     this.#counts = new Counts(names);
+    const tellOfIt = (event: EventOfCollection) => {
+      tell(shared.onEvent, { ...event, collection: names.type });
+    };
     const parts: CollectionParts<T, Id> = {
       driver: shared.driver,
       rules: entryRulesOf(options),
       options,
       copies: options.copyMs > 0 ? shared.copies : undefined,
-      replicas: this.#replicaReads(shared.replicas, options.maxLagMs),
+      replicas: this.#replicaReads(shared.replicas, { maxLagMs: options.maxLagMs, tell: tellOfIt }),
       counts: this.#counts,
-      tell: (event) => {
-        tell(shared.onEvent, { ...event, collection: names.type });
-      },
+      tell: tellOfIt,
     };
     this.#reader = new Reader(parts);
     this.#writer = new Writer(parts);
@@ -211,11 +212,14 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
   }
 
   /** @throws TypeError if the collection is to be read from replicas, and the cache has none */
-  #replicaReads(replicas: Replicas | undefined, maxLagMs: number): ReplicaReads | undefined {
-    if (maxLagMs === 0) return undefined;
+  #replicaReads(
+    replicas: Replicas | undefined,
+    options: { maxLagMs: number; tell: (event: EventOfCollection) => void },
+  ): ReplicaReads | undefined {
+    if (options.maxLagMs === 0) return undefined;
     if (replicas === undefined)
       throw new TypeError('Lockstep cache: readFrom "replica" needs the cache\'s "replicas".');
-    return new ReplicaReads(replicas, { maxLagMs, counts: this.#counts });
+    return new ReplicaReads(replicas, { ...options, counts: this.#counts });
   }
 
   #keysOf(id: Id): EntryKeys {

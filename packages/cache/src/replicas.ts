@@ -12,8 +12,9 @@ import { isValueOf } from "./codec.ts";
 import type { Counts } from "./counts.ts";
 import { type EntryRules, type ReadReply, breaker, maxBatch } from "./drivers/driver.ts";
 import { dangerToMarks } from "./drivers/epochs.ts";
-import { type OnEvent, tell } from "./events.ts";
+import { type EventOfCollection, type OnEvent, tell } from "./events.ts";
 import type { EntryKeys } from "./keys.ts";
+import { Refusals } from "./refusals.ts";
 import { ReplicaLag } from "./replica-lag.ts";
 import { type ReplicaAnswer, readReplica } from "./scripts.ts";
 
@@ -99,12 +100,17 @@ export class ReplicaReads {
   readonly #replicas: Replicas;
   readonly #maxLagMs: number;
   readonly #counts: Counts;
+  readonly #refusals: Refusals;
   /** By entry: until when the primary is read, on the monotonic clock; those that end first come first. */
   readonly #written = new Map<string, number>();
   #allWrittenUntil = -Infinity;
 
-  constructor(replicas: Replicas, { maxLagMs, counts }: { maxLagMs: number; counts: Counts }) {
+  constructor(
+    replicas: Replicas,
+    { maxLagMs, counts, tell }: { maxLagMs: number; counts: Counts; tell: (event: EventOfCollection) => void },
+  ) {
     this.#replicas = replicas;
+    this.#refusals = new Refusals(tell);
     this.#maxLagMs = maxLagMs;
     this.#counts = counts;
   }
@@ -155,8 +161,8 @@ export class ReplicaReads {
       const answer = await readReplica(this.#replicas.commands, entries);
       this.#counts.time("shared", performance.now() - sentAt);
       return this.#judge(reads, answer, rules);
-    } catch {
-      // The breaker tells of it.
+    } catch (error) {
+      this.#refusals.note(error);
       return { hits: [], rest: reads };
     }
   }

@@ -32,13 +32,21 @@ export class Epochs {
   /**
    * Looks at all primaries, and answers what makes one of them unsafe, if anything does.
    *
-   * @throws {@link CacheError} `UNSAFE_REDIS` for one that does not tell what it is to tell
    * @throws what `ask` throws, once those that answer have been looked at
    */
   async look(ask: <T>(command: () => Promise<T>) => Promise<T>): Promise<CacheError | undefined> {
-    const looks = primaries(this.#client).map(async (node) => this.#note(infoOf(await ask(() => node.info()))));
+    const looks = primaries(this.#client).map(async (node) => this.#judge(await ask(() => node.info())));
     const dangers = await Promise.allSettled(looks).then(() => Promise.all(looks));
     return dangers.find((danger) => danger !== undefined);
+  }
+
+  /** Not while it is asked: a reply that lacks something would look like an outage. */
+  #judge(reply: string): CacheError | undefined {
+    try {
+      return this.#note(parseServerInfo(reply));
+    } catch (error) {
+      return new CacheError("UNSAFE_REDIS", (error as Error).message, { cause: error });
+    }
   }
 
   #note(info: ServerInfo): CacheError | undefined {
@@ -61,15 +69,6 @@ export class Epochs {
   witnessed(ageMs: number): string {
     const since = performance.now() - ageMs * (1 + clockDrift);
     return [...this.#known].flatMap(([epoch, known]) => (known.since <= since ? [epoch] : [])).join(" ");
-  }
-}
-
-/** Not while it is asked: that would look like an outage. @throws {@link CacheError} `UNSAFE_REDIS` */
-function infoOf(reply: string): ServerInfo {
-  try {
-    return parseServerInfo(reply);
-  } catch (error) {
-    throw new CacheError("UNSAFE_REDIS", (error as Error).message, { cause: error });
   }
 }
 

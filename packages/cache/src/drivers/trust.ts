@@ -42,8 +42,10 @@ export class Trust {
   async check(epoch: string): Promise<void> {
     const known = this.#epochs.verdict(epoch);
     if (known === "safe") return;
-    if (known === undefined || performance.now() > this.#lookAgainAt) await this.#look();
-    const verdict = this.#epochs.verdict(epoch) ?? new CacheError("UNAVAILABLE", "Redis failed over just now.");
+    const mayBeNew = known === undefined && this.#told === undefined;
+    if (mayBeNew || performance.now() > this.#lookAgainAt) await this.#look();
+    const unknown = this.#told ?? new CacheError("UNAVAILABLE", "Redis failed over just now.");
+    const verdict = this.#epochs.verdict(epoch) ?? unknown;
     if (verdict !== "safe") throw verdict;
   }
 
@@ -61,7 +63,8 @@ export class Trust {
     this.#looking ??= this.#epochs
       .look((command) => this.#commands.send("a look at Redis", command))
       .then((danger) => {
-        if (danger !== undefined && danger !== this.#told) tell(this.#onEvent, { type: "unsafe-redis", error: danger });
+        if (danger !== undefined && danger.message !== this.#told?.message)
+          tell(this.#onEvent, { type: "unsafe-redis", error: danger });
         this.#told = danger;
         return danger;
       })

@@ -1,11 +1,16 @@
 import { groupBySlot } from "@lockstep/redis-kit";
-import type { Driver, EntryRules, Fill, FillOutcome, ReadReply } from "../drivers/driver.ts";
+import {
+  type Driver,
+  type EntryRules,
+  type Fill,
+  type FillOutcome,
+  type ReadReply,
+  maxBatch,
+  tokenIn,
+} from "../drivers/driver.ts";
 import type { EntryKeys } from "../keys.ts";
 import { readRows, storeRows } from "../queue-scripts.ts";
 import type { Shared } from "./shared.ts";
-
-/** How many entries one script handles: a script holds up everybody else's commands. */
-const maxBatch = 128;
 
 /** The entries of write-behind collections, as a reader sees them. */
 export class QueueTier implements Pick<Driver, "read" | "store"> {
@@ -44,18 +49,14 @@ export class QueueTier implements Pick<Driver, "read" | "store"> {
   /** F3: tokens that came too late for their reader. Until they lapsed others would wait for a load that nobody does. */
   #giveBack(keys: readonly EntryKeys[], replies: readonly ReadReply[]): void {
     const fills = keys.flatMap(({ entry }, index) => {
-      const reply = replies[index];
-      return reply?.outcome === "fill" ? [{ key: entry, token: reply.token, result: "unused" as const }] : [];
+      const token = tokenIn(replies[index]);
+      return token === undefined ? [] : [{ key: entry, token, result: "unused" as const }];
     });
     // Redis does not answer this either: then they lapse.
     this.store(fills).catch(() => undefined);
   }
 
   #groups<T>(items: readonly T[], keyOf: (item: T) => string): T[][] {
-    return groupBySlot(this.#shared.client, items, keyOf).flatMap((group) =>
-      Array.from({ length: Math.ceil(group.length / maxBatch) }, (_, index) =>
-        group.slice(index * maxBatch, (index + 1) * maxBatch),
-      ),
-    );
+    return groupBySlot(this.#shared.client, items, keyOf, maxBatch);
   }
 }
