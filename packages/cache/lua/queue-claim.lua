@@ -5,6 +5,7 @@
 -- KEYS[2]  the queue
 -- KEYS[3]  rows by the time since which they have been waiting
 -- KEYS[4]  rows that are due by then are due now: see queue-hurry.lua
+-- KEYS[5]  rows that have failed alone
 -- ARGV[3]  how many rows
 -- ARGV[4]  how long a row is told to wait at most, in ms
 -- ARGV[5]  how old the epoch must be for a lease to be taken, in ms
@@ -34,7 +35,19 @@ if not holdsLease() then
 end
 local now = math.floor(time / 1000)
 areTimesMended(KEYS[2], KEYS[3], now, ARGV[4])
-local by = math.max(time / 1000, tonumber(redis.call("GET", KEYS[4]) or "0"))
-local due = redis.call("ZRANGEBYSCORE", KEYS[2], "-inf", digits(by), "LIMIT", 0, ARGV[3])
+local due = redis.call("ZRANGEBYSCORE", KEYS[2], "-inf", digits(now), "LIMIT", 0, ARGV[3])
+local hurried = redis.call("GET", KEYS[4])
+local free = ARGV[3] - #due
+if hurried and free > 0 then
+  local failed = redis.call("HLEN", KEYS[5])
+  local rows = redis.call("ZRANGEBYSCORE", KEYS[2], "(" .. digits(now), hurried, "LIMIT", 0, free + failed)
+  for _, row in ipairs(rows) do
+    -- One that has failed alone waits as it was told to: it would come first again and again.
+    if free > 0 and redis.call("HEXISTS", KEYS[5], row) == 0 then
+      due[#due + 1] = row
+      free = free - 1
+    end
+  end
+end
 local next = redis.call("ZRANGE", KEYS[2], 0, 0, "WITHSCORES")
 return { epoch, digits(time), "held", next[2], unpack(due) }

@@ -9,7 +9,9 @@
 -- returns  the time in ms: what has been waiting since then, or longer, is due | -1: to be asked again
 
 local now = milliseconds()
+-- Another drain may wait for longer.
+local lifeMs = math.max(ARGV[3], redis.call("PTTL", KEYS[3]))
 -- See queue-lease.lua: rows must leave most of all when there is no memory.
 redis.call("DEL", KEYS[3])
-redis.call("SET", KEYS[3], digits(now + ARGV[1]), "PX", ARGV[3])
+redis.call("SET", KEYS[3], digits(now + ARGV[1]), "PX", digits(lifeMs))
 return areTimesMended(KEYS[1], KEYS[2], now, ARGV[2]) and now or -1

@@ -37,9 +37,9 @@ export async function claimRows(
   options: { count: number; longestWaitMs: number; epochAge: EpochAge; isDone: boolean },
 ): Promise<Claim> {
   const { count, longestWaitMs, epochAge, isDone } = options;
-  const { lease, queue, since, hurry } = partition;
+  const { lease, queue, since, hurry, failures } = partition;
   const args = [token, leaseMs, count, longestWaitMs, epochAge.ageMs, epochAge.witnessed, isDone ? "done" : ""];
-  const run = (client: RedisClient) => runScript(client, claim, [lease, queue, since, hurry], args);
+  const run = (client: RedisClient) => runScript(client, claim, [lease, queue, since, hurry, failures], args);
   const [epoch, time, outcome, nextDue, ...rows] = (await commands.send("the claim of rows", run)) as string[];
   const at = { epoch: epoch ?? "", time: Number(time) / 1_000 };
   return outcome === "held"

@@ -17,8 +17,9 @@ export function whole(name: string, value: number): number {
 
 /** Servers take whole milliseconds, at least one; a timer takes no more than 31 bits of them. */
 export function milliseconds(name: string, value: number): number {
-  demand(`${name} must be at most ${maxMs}`, value <= maxMs);
-  return Math.max(1, Math.round(positive(name, value)));
+  const ms = Math.max(1, Math.round(positive(name, value)));
+  demand(`${name} must be at most ${maxMs}`, ms <= maxMs);
+  return ms;
 }
 
 export function millisecondsOrNone(name: string, value: number): number {

@@ -27,8 +27,8 @@ const rules: readonly Rule[] = [
     rule: "a drain hurries what another server holds",
     name: "hurried-here-alone",
     file: "lua/queue-claim.lua",
-    cut: 'redis.call("GET", KEYS[4]) or "0"',
-    instead: '"0"',
+    cut: 'redis.call("GET", KEYS[4])',
+    instead: "false",
     violations: leftByDrainOfAnother,
   },
   {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { Barrier } from "../../../test/harness/cache/barrier.ts";
 import { connect } from "../../redis-kit/test/harness/redis.ts";
 import { Ledger } from "./harness/ledger.ts";
 import { intercept, uniqueName } from "./harness/redis.ts";
@@ -9,6 +10,18 @@ const hour = 3_600_000;
 
 function idsOf(count: number): string[] {
   return Array.from({ length: count }, (_, index) => `id-${index}`);
+}
+
+/** So many ids of one partition. */
+function idsInPartitionOf(
+  { keys }: Pick<ReturnType<typeof openQueueServer>, "keys">,
+  id: string,
+  count: number,
+): string[] {
+  const { partition } = keys.of(id);
+  return idsOf(40 * count)
+    .filter((each) => keys.of(each).partition === partition)
+    .slice(0, count);
 }
 
 describe("a drain among several servers", () => {
@@ -47,6 +60,75 @@ describe("a drain among several servers", () => {
     expect(ledger.rows.size).toBe(20);
     fails = () => true;
     await expect(one.rows.drain({ timeoutMs: 50 })).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  });
+
+  it("goes on for as long as it was told to, though another is over sooner", async () => {
+    const { port, client } = await startQueueRedis();
+    const ledger = new Ledger();
+    const held = new Barrier();
+    ledger.hold({ before: held });
+    const settings = { name: uniqueName(), flushAfterMs: hour, maxBatch: 1 };
+    const one = openQueueServer(ledger, { client, ...settings });
+    const ids = idsInPartitionOf(one, "a", 6);
+    await Promise.all(ids.map((id) => one.rows.set(id, id)));
+    const other = openQueueServer(ledger, { client: connect(port), ...settings });
+    const first = other.rows.drain({ timeoutMs: 10_000 });
+    await held.arrivals(1);
+    expect(await one.rows.drain({ timeoutMs: 50 })).toBe(ids.length);
+    held.release();
+    expect(await first).toBe(0);
+  });
+
+  it("is not kept from good rows by a bad one, which waits between its tries as ever", async () => {
+    const { client } = await startQueueRedis();
+    const ledger = new Ledger();
+    const server = openQueueServer(ledger, { client, flushAfterMs: hour, saveTimeoutMs: 1_000 });
+    const [bad = "", ...good] = idsInPartitionOf(server, "a", 6);
+    ledger.poison.add(bad);
+    for (const id of [bad, ...good]) await server.rows.set(id, id);
+    expect(await server.rows.drain({ timeoutMs: 4_000 })).toBe(1);
+    expect([...ledger.rows.keys()].toSorted()).toEqual(good.toSorted());
+  });
+
+  it("does not ask again and again for a row whose last save may still be done", async () => {
+    const { client } = await startQueueRedis();
+    const ledger = new Ledger();
+    let sent = 0;
+    const counted = intercept(client, (send) => {
+      sent += 1;
+      return send();
+    });
+    const { rows } = openQueueServer(ledger, { client: counted, flushAfterMs: hour, saveTimeoutMs: 2_000 });
+    await rows.set("a", 1);
+    ledger.turn("throws");
+    const draining = rows.drain({ timeoutMs: 10_000 });
+    await until(() => expect(ledger.batches.length).toBeGreaterThan(0));
+    await rows.set("a", 2);
+    ledger.turn("up");
+    const before = sent;
+    expect(await draining).toBe(0);
+    expect(ledger.valueOf("a")).toBe(2);
+    // Some for each look of the drain and of sixteen flushers.
+    expect(sent - before).toBeLessThan(1_000);
+  });
+});
+
+describe("a read that was given a token by a Redis that could then not be looked at", () => {
+  it("gives it back, and nobody waits for it to lapse", async () => {
+    const { client } = await startQueueRedis();
+    let fails = true;
+    const answerLost = async (send: () => Promise<unknown>) => {
+      const reply = await send();
+      if (!fails) return reply;
+      fails = false;
+      throw new Error("Connection is closed.");
+    };
+    const { rows } = openQueueServer(new Ledger(), { client: intercept(client, answerLost, ["info"]) });
+    await expect(rows.get("a")).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    const startedAt = performance.now();
+    await rows.get("a");
+    // Else twice loadTimeoutMs and more.
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
   });
 });
 

@@ -28,7 +28,7 @@ export class QueueTier implements Pick<Driver, "read" | "store"> {
         this.#giveBack(keys, replies);
       };
       const read = readRows(commands, keys, { token: newToken(), tokenLifeMs, onLate });
-      return { items: group, replies: this.#trusted(read) };
+      return { items: group, replies: this.#trusted(keys, read) };
     });
   }
 
@@ -40,13 +40,21 @@ export class QueueTier implements Pick<Driver, "read" | "store"> {
     return (await Promise.all(groups)).flat();
   }
 
-  async #trusted(read: Promise<{ epoch: string; replies: ReadReply[] }>): Promise<readonly ReadReply[]> {
+  async #trusted(
+    keys: readonly EntryKeys[],
+    read: Promise<{ epoch: string; replies: ReadReply[] }>,
+  ): Promise<readonly ReadReply[]> {
     const { epoch, replies } = await read;
-    await this.#shared.trust.check(epoch);
+    try {
+      await this.#shared.trust.check(epoch);
+    } catch (error) {
+      this.#giveBack(keys, replies);
+      throw error;
+    }
     return replies;
   }
 
-  /** F3: tokens that came too late for their reader. Until they lapsed others would wait for a load that nobody does. */
+  /** F3: tokens that came too late for their reader, or from a server that he may not believe. Until they lapsed others would wait for a load that nobody does. */
   #giveBack(keys: readonly EntryKeys[], replies: readonly ReadReply[]): void {
     const fills = keys.flatMap(({ entry }, index) => {
       const token = tokenIn(replies[index]);
