@@ -14,6 +14,17 @@ async function readAndExpire({ things, client, keysOf }: Server, id: string, ext
   await until(async () => expect(await client.pttl(keysOf(id).entry)).toBeLessThanOrEqual(extraMs));
 }
 
+/** A loader that asks the source, and then fails while it is out of order. */
+function breakable(source: Source) {
+  const order = { isBroken: false };
+  const load: typeof source.load = async (...args) => {
+    const value = await source.load(...args);
+    if (order.isBroken) throw new Error("out of order");
+    return value;
+  };
+  return { load, order };
+}
+
 describe("the life of an entry", () => {
   it("is shortened by at most the jitter, and is at least 1 ms", () => {
     const whole = fc.integer({ min: 1, max: 2 ** 31 - 1 });
@@ -109,15 +120,10 @@ describe("a value whose life is over", () => {
 
   it("is waited for where only grace is allowed, and served if the source fails, to those who waited too", async () => {
     const source = new Source({ a: "old" });
-    let isBroken = false;
-    const load: typeof source.load = async (...args) => {
-      const value = await source.load(...args);
-      if (isBroken) throw new Error("out of order");
-      return value;
-    };
+    const { load, order } = breakable(source);
     const [one, other] = await openTwoServers(source, { ...grace, load });
     await readAndExpire(one, "a", grace.graceMs);
-    isBroken = true;
+    order.isBroken = true;
     const barrier = source.hold();
     const first = one.things.lookup("a");
     await barrier.arrivals(1);
@@ -133,19 +139,14 @@ describe("a value whose life is over", () => {
     expect(source.loads).toHaveLength(length);
     expect(one.events).toEqual([{ type: "refresh-failed", collection: "thing", error: new Error("out of order") }]);
     expect([one.things.counts().graceServed, other.things.counts().graceServed]).toEqual([1, 2]);
-    isBroken = false;
+    order.isBroken = false;
     source.rows.set("a", "new");
     await until(async () => expect(await other.things.get("a")).toBe("new"));
   });
 
   it("is not served by grace to who has come after a write, nor to who has looked again since", async () => {
     const source = new Source({ a: "old" });
-    let isBroken = false;
-    const load: typeof source.load = async (...args) => {
-      const value = await source.load(...args);
-      if (isBroken) throw new Error("out of order");
-      return value;
-    };
+    const { load, order } = breakable(source);
     const options = { ...grace, load, name: uniqueName() };
     const [one, other, third] = [
       await openWarmServer(source, options),
@@ -167,7 +168,7 @@ describe("a value whose life is over", () => {
       const { waited, coalesced } = one.things.counts();
       expect(waited + coalesced).toBe(2);
     });
-    isBroken = true;
+    order.isBroken = true;
     source.holdNoMore();
     barrier.release();
     const failed = { status: "rejected", reason: new Error("out of order") };

@@ -30,6 +30,7 @@ describe("an option that can't be meant", () => {
     ["ttlMs must be", { ttlMs: 0 }],
     ["ttlMs must be", { ttlMs: Infinity }],
     ["ttlMs must be at most", { ttlMs: 2 ** 31 }],
+    ["ttlMs must be a positive number", { ttlMs: NaN }],
     ["ttlMs must be", { ttlMs: "60" as never }],
     ["missingMs must be", { missingMs: -1 }],
     ["writePolicy must be", { writePolicy: "write-back" as never }],

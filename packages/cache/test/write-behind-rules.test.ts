@@ -1,24 +1,11 @@
 import { expect, it } from "vitest";
 import { Barrier } from "../../../test/harness/cache/barrier.ts";
 import { connect } from "../../redis-kit/test/harness/redis.ts";
-import type { createCache } from "../src/index.ts";
 import { Ledger } from "./harness/ledger.ts";
 import { intercept, uniqueName } from "./harness/redis.ts";
 import { until } from "./harness/until.ts";
 import { openQueueServer, startQueueRedis } from "./harness/write-behind.ts";
-import { withoutRule } from "./harness/without-rule.ts";
-
-type Create = typeof createCache;
-
-interface Rule {
-  readonly rule: string;
-  readonly name: string;
-  readonly file: string;
-  readonly cut: string;
-  readonly instead: string;
-  /** How often the rule is seen to be broken. */
-  readonly violations: (create: Create) => Promise<number>;
-}
+import { type Create, type Rule, expectKept, expectMissed } from "./harness/without-rule.ts";
 
 const hour = 3_600_000;
 
@@ -89,15 +76,9 @@ const rules: readonly Rule[] = [
   },
 ];
 
-it.each(rules)("$name is noticed, without this rule: $rule", async ({ name, file, cut, instead, violations }) => {
-  const { createCache } = await withoutRule(name, { file, cut, instead });
-  expect(await violations(createCache)).toBeGreaterThan(0);
-});
+it.each(rules)("$name is noticed, without this rule: $rule", expectMissed);
 
-it.each(rules)("… and not with it: $rule", async ({ violations }) => {
-  const { createCache } = await import("../src/index.ts");
-  expect(await violations(createCache)).toBe(0);
-});
+it.each(rules)("… and not with it: $rule", expectKept);
 
 async function leftByDrainOfAnother(create: Create): Promise<number> {
   const { port, client } = await startQueueRedis();

@@ -1,6 +1,33 @@
 import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { join } from "node:path";
+import { expect } from "vitest";
+import type { createCache } from "../../src/index.ts";
+
+export type Create = typeof createCache;
+
+/** A rule of the code, how it is cut out, and what is seen then. */
+export interface Rule {
+  readonly rule: string;
+  readonly name: string;
+  readonly file: string;
+  readonly cut: string;
+  readonly instead: string;
+  /** How often the rule is seen to be broken. */
+  readonly violations: (create: Create) => Promise<number>;
+}
+
+/** Expects that the rule is missed where it is cut out. */
+export async function expectMissed({ name, file, cut, instead, violations }: Rule): Promise<void> {
+  const { createCache } = await withoutRule(name, { file, cut, instead });
+  expect(await violations(createCache)).toBeGreaterThan(0);
+}
+
+/** Expects that it is not broken where it is not. */
+export async function expectKept({ violations }: Rule): Promise<void> {
+  const { createCache } = await import("../../src/index.ts");
+  expect(await violations(createCache)).toBe(0);
+}
 
 const packageFolder = fileURLToPath(new URL("../..", import.meta.url));
 
