@@ -1,5 +1,5 @@
 import { type Collection, OpenCollection } from "./collection.ts";
-import { Copies } from "./copies.ts";
+import { Copies } from "@lockstep/redis-kit";
 import type { Driver } from "./drivers/driver.ts";
 import { dangerToQueue } from "./drivers/epochs.ts";
 import { MemcachedServers } from "./drivers/memcached-servers.ts";

@@ -1,4 +1,4 @@
-import type { Copies } from "./copies.ts";
+import type { Copies } from "@lockstep/redis-kit";
 import { type CollectionCounts, Counts, type Latency, type TripTier } from "./counts.ts";
 import type { Driver } from "./drivers/driver.ts";
 import { CacheError } from "./errors.ts";

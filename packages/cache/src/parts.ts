@@ -1,4 +1,4 @@
-import type { Copies } from "./copies.ts";
+import type { Copies } from "@lockstep/redis-kit";
 import type { Counts } from "./counts.ts";
 import type { Driver, EntryRules } from "./drivers/driver.ts";
 import type { EventOfCollection } from "./events.ts";

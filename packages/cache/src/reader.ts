@@ -1,5 +1,5 @@
 import { decode, encode, isMissing, sizeOf } from "./codec.ts";
-import type { Reservation } from "./copies.ts";
+import type { Reservation } from "@lockstep/redis-kit";
 import type { Tier } from "./counts.ts";
 import { type Deferred, deferred } from "./deferred.ts";
 import { CacheError, unavailable } from "./errors.ts";

@@ -1,7 +1,7 @@
+import { type Copy, Copies } from "@lockstep/redis-kit";
 import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import { createCache } from "../src/index.ts";
-import { type Copy, Copies } from "../src/copies.ts";
 import { openBesideAnother } from "./harness/outage.ts";
 import { intercept, testClient } from "./harness/redis.ts";
 import { openServer, openTwoServers, openWarmServer, type Server } from "./harness/server.ts";

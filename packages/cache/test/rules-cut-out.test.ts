@@ -49,7 +49,7 @@ const rules: readonly Rule[] = [
   {
     rule: "what a read brings that a write of this server has overtaken becomes no copy (C5)",
     name: "reservation-ignored",
-    file: "src/copies.ts",
+    file: "../redis-kit/src/copies.ts",
     cut: "!reservation.isVoid && ",
     instead: "",
     violations: copyOfOvertakenRead,

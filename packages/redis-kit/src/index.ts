@@ -1,8 +1,10 @@
 export { CircuitBreaker, isOutage, type BreakerState, type Sender } from "./breaker.ts";
 export { isCluster, keyPrefixOf, primaries, type RedisClient } from "./client.ts";
 export { Commands } from "./commands.ts";
+export { Copies, type Copy, type Reservation } from "./copies.ts";
 export { withDeadline } from "./deadline.ts";
 export { CommandError } from "./errors.ts";
+export { claimOf, claimText, nearProtocol, type CopyHolder, type Joining, type Near, type Revoked } from "./near.ts";
 export { escapeGlob, scanKeys } from "./scan.ts";
 export { readScript, runReadOnlyScript, runScript, type Script } from "./script.ts";
 export { parseServerInfo, type ServerInfo } from "./server-info.ts";

@@ -1,4 +1,5 @@
 import { LRUCache } from "lru-cache";
+import type { CopyHolder } from "./near.ts";
 
 /** What a server keeps of an entry in its own memory. */
 export interface Copy {
@@ -21,8 +22,11 @@ export interface Reservation {
 /** What a copy costs beside its value: its key, its place in the list. */
 const overheadBytes = 200;
 
-/** Near copies (F6): the values that this process has read last, within so many entries and bytes. */
-export class Copies {
+/**
+ * Near copies: the values that this process has read last, within so many entries and bytes. Whether one may be served is for
+ * who asks: under a lease (C1), or for a bounded time.
+ */
+export class Copies implements CopyHolder {
   readonly #copies: LRUCache<string, Copy>;
   /** Of the reads under way. */
   readonly #reservations = new Map<string, Set<Reservation>>();
@@ -83,6 +87,15 @@ export class Copies {
     for (const reservation of this.#reservations.get(key) ?? []) reservation.isVoid = true;
     this.#reservations.delete(key);
     return this.#copies.delete(key);
+  }
+
+  /** The same for all keys. */
+  empty(): void {
+    for (const reservations of this.#reservations.values()) {
+      for (const reservation of reservations) reservation.isVoid = true;
+    }
+    this.#reservations.clear();
+    this.#copies.clear();
   }
 
   /** The same for all keys that start so. @returns how many there were */
