@@ -9,6 +9,7 @@ export default defineConfig({
   resolve: {
     alias: {
       "@lockstep/cache": source("packages/cache/src/index.ts"),
+      "@lockstep/near-cache": source("packages/near-cache/src/index.ts"),
       "@lockstep/redis-kit": source("packages/redis-kit/src/index.ts"),
       "@lockstep/session-store/sockets": source("packages/session-store/src/session-sockets.ts"),
       "@lockstep/session-store": source("packages/session-store/src/index.ts"),

@@ -1,4 +1,4 @@
-import type { CircuitBreaker } from "./breaker.ts";
+import type { Sender } from "./breaker.ts";
 import type { RedisClient } from "./client.ts";
 
 /** Something that keeps near copies: told by its group which to drop. Nothing here may throw. */
@@ -91,7 +91,7 @@ export const nearProtocol = 1;
  * @throws CommandError
  */
 export async function claimOf(
-  commands: CircuitBreaker,
+  commands: Sender<RedisClient>,
   key: string,
 ): Promise<{ group: string; version: number } | undefined> {
   const [text, nowMs] = await Promise.all([
@@ -103,11 +103,11 @@ export async function claimOf(
 }
 
 /** The text of a claim that counts for so long. */
-export async function claimText(commands: CircuitBreaker, group: string, forMs: number): Promise<string> {
+export async function claimText(commands: Sender<RedisClient>, group: string, forMs: number): Promise<string> {
   return `${nearProtocol} ${group} ${(await wallClock(commands)) + forMs}`;
 }
 
-async function wallClock(commands: CircuitBreaker): Promise<number> {
+async function wallClock(commands: Sender<RedisClient>): Promise<number> {
   const [seconds] = await commands.send("the time", (client) => client.time());
   return Number(seconds) * 1_000;
 }
