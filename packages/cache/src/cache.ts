@@ -1,5 +1,5 @@
+import { Copies, type Near } from "@lockstep/redis-kit";
 import { type Collection, OpenCollection } from "./collection.ts";
-import { Copies } from "@lockstep/redis-kit";
 import type { Driver } from "./drivers/driver.ts";
 import { dangerToQueue } from "./drivers/epochs.ts";
 import { MemcachedServers } from "./drivers/memcached-servers.ts";
@@ -11,6 +11,7 @@ import { createTokens } from "./drivers/tokens.ts";
 import { Trust } from "./drivers/trust.ts";
 import { unavailable } from "./errors.ts";
 import type { OnEvent } from "./events.ts";
+import { claimKey } from "./keys.ts";
 import {
   type CacheOptions,
   type CollectionOptions,
@@ -86,6 +87,8 @@ class OpenCache implements Cache {
   readonly #driver: Driver;
   readonly #replicas: Replicas | undefined;
   readonly #copies: Copies;
+  readonly #near: Near | undefined;
+  readonly #endNear: () => void;
   /** What write-behind collections share; only Redis can have any. */
   readonly #queues: Shared | undefined;
   readonly #open = new Map<string, OpenedCollection & { close(): void }>();
@@ -97,6 +100,8 @@ class OpenCache implements Cache {
     this.#driver = openDriver(options);
     this.#replicas = openReplicas(options);
     this.#copies = new Copies({ maxEntries: options.maxCopies, maxBytes: options.maxCopyBytes });
+    this.#near = options.near;
+    this.#endNear = openNear(options, this.#copies);
     this.#queues = this.#driver instanceof RedisDriver ? openQueues(this.#driver, options) : undefined;
     this.#sweep = new Sweep(this.#driver, options.onEvent);
   }
@@ -124,6 +129,7 @@ class OpenCache implements Cache {
 
   close(): void {
     this.#sweep.close();
+    this.#endNear();
     for (const collection of this.collections()) collection.close();
     this.#driver.close();
   }
@@ -132,6 +138,7 @@ class OpenCache implements Cache {
     const shared = {
       driver: this.#driver,
       copies: this.#copies,
+      near: this.#near,
       replicas: this.#replicas,
       onEvent: this.#onEvent,
     };
@@ -145,10 +152,20 @@ class OpenCache implements Cache {
   }
 }
 
+/** @returns ends what it has begun */
+function openNear({ near, name }: ResolvedCacheOptions, copies: Copies): () => void {
+  if (near === undefined) return () => undefined;
+  const ends = [near.hold(copies), near.claim(claimKey(name))];
+  return () => {
+    for (const end of ends) end();
+    copies.close();
+  };
+}
+
 function openDriver(options: ResolvedCacheOptions): Driver {
   const { tier } = options;
   if (tier instanceof MemcachedServers) return new MemcachedDriver(tier, options);
-  return tier instanceof MemoryItems ? new MemoryDriver(tier) : new RedisDriver(tier, options);
+  return tier instanceof MemoryItems ? new MemoryDriver(tier) : new RedisDriver(tier, options, options.near);
 }
 
 function openReplicas({ tier, replicas, ...options }: ResolvedCacheOptions): Replicas | undefined {

@@ -1,11 +1,12 @@
-import type { Copies } from "@lockstep/redis-kit";
+import type { Copies, Near } from "@lockstep/redis-kit";
 import { type CollectionCounts, Counts, type Latency, type TripTier } from "./counts.ts";
 import type { Driver } from "./drivers/driver.ts";
 import { CacheError } from "./errors.ts";
 import { type EventOfCollection, type OnEvent, tell } from "./events.ts";
 import { type EntryKeys, createKeys } from "./keys.ts";
-import type { ResolvedCollectionOptions, WriteContext } from "./options.ts";
+import { type ResolvedCollectionOptions, type WriteContext, checkAgainstNear } from "./options.ts";
 import { Observer } from "./observer.ts";
+import { Others } from "./others.ts";
 import { type CollectionParts, entryRulesOf } from "./parts.ts";
 import { payoffOf, type PayoffReport } from "./payoff.ts";
 import { type Lookup, Reader } from "./reader.ts";
@@ -101,6 +102,7 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
     shared: {
       readonly driver: Driver;
       readonly copies: Copies;
+      readonly near: Near | undefined;
       readonly replicas: Replicas | undefined;
       readonly onEvent: OnEvent;
     },
@@ -114,11 +116,17 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
     const tellOfIt = (event: EventOfCollection) => {
       tell(shared.onEvent, { ...event, collection: names.type });
     };
+    const { near } = shared;
+    const isStrict = options.coherence === "strict";
+    if (near && isStrict) checkAgainstNear(near, options);
+    const keepsCopies = !isStrict || near?.copies === true;
     const parts: CollectionParts<T, Id> = {
       driver: shared.driver,
-      rules: entryRulesOf(options),
+      rules: entryRulesOf(options, keepsCopies),
       options,
-      copies: options.copyMs > 0 ? shared.copies : undefined,
+      copies: keepsCopies ? shared.copies : undefined,
+      lease: isStrict ? near : undefined,
+      others: new Others(near, options.coherence),
       replicas: this.#replicaReads(shared.replicas, { maxLagMs: options.maxLagMs, tell: tellOfIt }),
       counts: this.#counts,
       tell: tellOfIt,

@@ -12,8 +12,8 @@ import { CommandError } from "@lockstep/redis-kit";
  * - `INVALID_ID`: an id is empty, too long, or neither string nor number.
  * - `INVALID_VALUE`: a value is not what JSON can carry, or not what can be incremented, or too large to be written behind; or
  *   what a write-behind collection has in Redis can't be read.
- * - `UNSAFE_REDIS`: this Redis may evict the marks of pending writes, is too old, or could lose what is to be saved. Nothing is
- *   cached, or accepted, there.
+ * - `UNSAFE_REDIS`: this Redis may evict the marks of pending writes, is too old, or could lose what is to be saved; or other servers keep near
+ *   copies there, and this one is not in their group. Nothing is cached, or accepted, there.
  * - `UNSUPPORTED`: this Memcached can't do it: `clear()`, or anything where it was started without CAS.
  */
 export type CacheErrorCode =

@@ -48,6 +48,11 @@ export function markPattern(cache: string): string {
   return `${cache}:${version}:{*}${markSuffix}`;
 }
 
+/** Where members of a group say that they keep near copies of a cache's entries. */
+export function claimKey(cache: string): string {
+  return `${cache}:${version}:near`;
+}
+
 /** No entry's and no mark's: by it a server is tried. */
 export function probeKey(cache: string): string {
   return `${cache}:${version}:probe`;

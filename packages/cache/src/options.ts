@@ -1,4 +1,4 @@
-import { keyPrefixOf, type RedisClient } from "@lockstep/redis-kit";
+import { keyPrefixOf, type Near, type RedisClient } from "@lockstep/redis-kit";
 import { MemcachedServers } from "./drivers/memcached-servers.ts";
 import { type Memory, MemoryItems } from "./drivers/memory-items.ts";
 import type { CacheEvent } from "./events.ts";
@@ -23,6 +23,11 @@ export type SharedTier =
        * Sentinel with `role: "slave"`, or of a Cluster with `scaleReads: "slave"`.
        */
       readonly replicas?: RedisClient | undefined;
+      /**
+       * This server's membership in a group of near copies, from `joinNearCache` of `@lockstep/near-cache` with the same client: strict collections then
+       * answer from memory too. All servers that write the same entries must be members.
+       */
+      readonly near?: Near | undefined;
       readonly memcached?: undefined;
       readonly memory?: undefined;
     }
@@ -48,7 +53,7 @@ export interface CommonCacheOptions {
   readonly name: string;
   /** How long one command to Redis, or one operation on Memcached, may take, in ms; default 250. A read that takes longer, of two at most, is answered by the source. */
   readonly deadlineMs?: number | undefined;
-  /** How many near copies this process keeps, of all collections whose `coherence` is `"bounded"`; default 10,000. */
+  /** How many near copies this process keeps, of all collections together; default 10,000. */
   readonly maxCopies?: number | undefined;
   /** How many bytes they may hold, their keys included; default 67,108,864 (64 MiB). */
   readonly maxCopyBytes?: number | undefined;
@@ -120,8 +125,9 @@ export interface CollectionOptions<T, Id = string> {
   /** Raise it when the shape of the values changes: entries of another revision read as missing; default 1. A whole number. */
   readonly revision?: number | undefined;
   /**
-   * `"strict"` (default): a read gives what the last write has left, on whichever server. `"bounded"`: this process keeps
-   * copies, and may give one for up to `copyMs` after another server's write has returned; never after its own.
+   * `"strict"` (default): a read gives what the last write has left, on whichever server; with the cache's `near`, also from memory.
+   * `"bounded"`: this process keeps copies, and may give one for up to `copyMs` after another server's write has returned; never after its
+   * own. With `near`, the other servers are told of a write, mostly at once, but it does not wait for them.
    */
   readonly coherence?: "strict" | "bounded" | undefined;
   /** How long a near copy lives, in ms, from the sending of its read; default 1,000. */
@@ -169,6 +175,7 @@ export interface CollectionOptions<T, Id = string> {
 export interface ResolvedCacheOptions {
   readonly tier: RedisClient | MemcachedServers | MemoryItems;
   readonly replicas: RedisClient | undefined;
+  readonly near: Near | undefined;
   readonly name: string;
   readonly deadlineMs: number;
   readonly maxCopies: number;
@@ -187,7 +194,8 @@ export interface ResolvedCollectionOptions<T, Id> {
   readonly staleMs: number;
   readonly graceMs: number;
   readonly revision: number;
-  /** How long a near copy lives; 0: there are none. */
+  readonly coherence: "strict" | "bounded";
+  /** How long a near copy lives; `Infinity`, where a lease bounds it: as long as its entry. */
   readonly copyMs: number;
   /** How far behind a replica may be; 0: none is read. */
   readonly maxLagMs: number;
@@ -212,12 +220,18 @@ export function resolveCacheOptions(options: CacheOptions): ResolvedCacheOptions
   return {
     tier: sharedTier(options),
     replicas: replicasOf(options),
+    near: nearOf(options),
     name,
     deadlineMs: milliseconds("deadlineMs", options.deadlineMs ?? 250),
     maxCopies: whole("maxCopies", options.maxCopies ?? 10_000),
     maxCopyBytes: whole("maxCopyBytes", options.maxCopyBytes ?? 67_108_864),
     onEvent,
   };
+}
+
+/** A write must outlast a silent member; so does its mark then, which is pending for longer. @throws TypeError */
+export function checkAgainstNear({ stallMs }: Near, options: { readonly commitDeadlineMs: number }): void {
+  demand(`commitDeadlineMs must be more than near's ${stallMs} ms`, options.commitDeadlineMs > stallMs);
 }
 
 /** @throws TypeError naming the first option that can't be meant */
@@ -256,7 +270,8 @@ export function resolveCollectionOptions<T, Id>(
     graceMs: millisecondsOrNone("graceMs", options.graceMs ?? 0),
     revision: whole("revision", options.revision ?? 1),
     maxLagMs: readFrom === "replica" ? lagBound(options.maxLagMs ?? 1_000) : 0,
-    copyMs: coherence === "bounded" ? milliseconds("copyMs", options.copyMs ?? 1_000) : 0,
+    coherence,
+    copyMs: coherence === "bounded" ? milliseconds("copyMs", options.copyMs ?? 1_000) : Infinity,
     observe: options.observe,
     writePolicy,
     pendingMs: milliseconds("pendingMs", pendingMs),
@@ -292,4 +307,11 @@ function replicasOf({ client, replicas }: CacheOptions & { replicas?: RedisClien
   const rule = "replicas must be an ioredis client with the keyPrefix of client";
   demand(rule, client !== undefined && isClient && keyPrefixOf(replicas) === keyPrefixOf(client));
   return replicas;
+}
+
+function nearOf({ client, near }: CacheOptions & { near?: Near | undefined }): Near | undefined {
+  if (near === undefined) return undefined;
+  const isNear = typeof (near as Partial<Near> | null)?.revoke === "function";
+  demand("near must be what joinNearCache has returned, for the same client", isNear && near.client === client);
+  return near;
 }

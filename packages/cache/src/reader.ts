@@ -69,9 +69,10 @@ export class Reader<T, Id> {
 
   /** Reads one value. Fails because of the shared tier only where that is the truth. @throws {@link CacheError} @throws what the loader throws */
   read(keys: EntryKeys, id: Id): Promise<Lookup<T>> {
-    const { copies, counts } = this.#parts;
+    const { copies, lease, counts } = this.#parts;
     const copy = copies?.get(keys.entry);
-    if (copy !== undefined) {
+    // C1: at the last moment before it is given away.
+    if (copy !== undefined && (lease === undefined || lease.mayServe())) {
       counts.add("nearHits");
       return Promise.resolve({ value: copy.value as Readonly<T> | undefined, from: "near" });
     }

@@ -35,11 +35,10 @@ export class Writer<T, Id> {
   }
 
   async update(keys: EntryKeys, write: Write<T>): Promise<Readonly<T> | undefined> {
-    const { options, counts } = this.#parts;
+    const { counts } = this.#parts;
     const startedAt = performance.now();
-    const deadline = startedAt + options.commitDeadlineMs;
+    const deadline = this.#deadline();
     const pending = await this.#begin(keys, deadline);
-    this.#revoke([keys]);
     const beginMs = performance.now() - startedAt;
     if (pending === undefined) {
       const written = await this.#writeAlone(keys, write, deadline);
@@ -70,10 +69,12 @@ export class Writer<T, Id> {
   }
 
   async clear(collection: Keys): Promise<void> {
+    const { driver, replicas, counts, copies, others } = this.#parts;
     try {
-      await this.#parts.driver.dropAll(collection);
-      this.#parts.replicas?.avoidAll();
-      this.#parts.counts.add("revokedCopies", this.#parts.copies?.revokeAll(collection.start) ?? 0);
+      await driver.dropAll(collection);
+      replicas?.avoidAll();
+      counts.add("revokedCopies", copies?.revokeAll(collection.start) ?? 0);
+      await others.drop({ start: collection.start }, this.#deadline());
     } catch (error) {
       throw unavailable(error);
     }
@@ -82,7 +83,7 @@ export class Writer<T, Id> {
   /** @returns `undefined`: Redis is gone, and the write goes on without it */
   async #begin(keys: EntryKeys, deadline: number): Promise<PendingWrite | undefined> {
     try {
-      const pending = await this.#tryBegin(keys);
+      const pending = await this.#tryBegin(keys, deadline);
       if (pending === "crowded") {
         throw new CacheError("OVERLOADED", "Too many writes of one entry are pending: this one was not begun.");
       }
@@ -100,14 +101,35 @@ export class Writer<T, Id> {
     }
   }
 
-  async #tryBegin(keys: EntryKeys): Promise<PendingWrite | "crowded" | undefined> {
+  async #tryBegin(keys: EntryKeys, deadline: number): Promise<PendingWrite | "crowded" | undefined> {
     try {
-      return await this.#parts.driver.begin(keys, this.#parts.rules);
+      for (;;) {
+        const pending = await this.#beginOnce(keys, deadline);
+        if (pending !== "superseded") return pending;
+      }
     } catch (error) {
       if (!this.#mayProceed(1)) throw error;
       // Its place is taken at once: others who find room before it writes would find the same.
       this.#catchUp.add(keys);
       return undefined;
+    }
+  }
+
+  /** @returns `superseded`: the group has begun anew meanwhile, and nobody knows who was asked */
+  async #beginOnce(keys: EntryKeys, deadline: number): Promise<PendingWrite | "crowded" | "superseded"> {
+    const { driver, rules, others } = this.#parts;
+    const joining = await others.joining(deadline);
+    const pending = await driver.begin(keys, rules);
+    if (pending === "crowded") return pending;
+    // C5: from here on nothing that this server reads becomes a copy, until the write is over.
+    this.#revoke([keys]);
+    let isRevoked = false;
+    try {
+      isRevoked = (await others.revoke(joining, { keys: [keys.entry] }, deadline)) === "revoked";
+      return isRevoked ? pending : "superseded";
+    } finally {
+      // Nothing was written: without this the entry would not be cached until the token lapses.
+      if (!isRevoked) await driver.end(pending, undefined, rules).catch(() => undefined);
     }
   }
 
@@ -177,10 +199,16 @@ export class Writer<T, Id> {
   }
 
   async #drop(keys: readonly EntryKeys[]): Promise<void> {
+    const { driver, others } = this.#parts;
     for (const some of slicesOf(keys)) {
-      await this.#parts.driver.drop(some);
+      await driver.drop(some);
       this.#revoke(some);
+      await others.drop({ keys: some.map(({ entry }) => entry) }, this.#deadline());
     }
+  }
+
+  #deadline(): number {
+    return performance.now() + this.#parts.options.commitDeadlineMs;
   }
 
   #mayProceed(entries: number): boolean {

@@ -28,6 +28,7 @@ const overheadBytes = 200;
  */
 export class Copies implements CopyHolder {
   readonly #copies: LRUCache<string, Copy>;
+  #isClosed = false;
   /** Of the reads under way. */
   readonly #reservations = new Map<string, Set<Reservation>>();
 
@@ -71,7 +72,8 @@ export class Copies implements CopyHolder {
   /** Keeps what was read, unless a write has come between. */
   keep(reservation: Reservation, copy: Copy): void {
     this.release(reservation);
-    if (!reservation.isVoid && copy.endsAt > performance.now()) this.#copies.set(reservation.key, copy);
+    const isCurrent = !reservation.isVoid && copy.endsAt > performance.now();
+    if (isCurrent && !this.#isClosed) this.#copies.set(reservation.key, copy);
   }
 
   /** The read gave nothing to keep. */
@@ -96,6 +98,12 @@ export class Copies implements CopyHolder {
     }
     this.#reservations.clear();
     this.#copies.clear();
+  }
+
+  /** Empties it for good: to be called when nobody tells it any more which copies to drop. */
+  close(): void {
+    this.#isClosed = true;
+    this.empty();
   }
 
   /** The same for all keys that start so. @returns how many there were */

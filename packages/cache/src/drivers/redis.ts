@@ -1,4 +1,4 @@
-import { CircuitBreaker, Commands, groupBySlot, type RedisClient, scanKeys } from "@lockstep/redis-kit";
+import { CircuitBreaker, Commands, groupBySlot, type Near, type RedisClient, scanKeys } from "@lockstep/redis-kit";
 import { tell } from "../events.ts";
 import { type EntryKeys, type Keys, markPattern } from "../keys.ts";
 import { beginWrite, dropEntries, endWrite, readEntries, storeEntries, sweepMarks } from "../scripts.ts";
@@ -16,6 +16,7 @@ import {
   tokenIn,
 } from "./driver.ts";
 import { dangerToMarks } from "./epochs.ts";
+import { dangerOfCopies } from "./foreign-copies.ts";
 import { Hits } from "./hits.ts";
 import { createTokens } from "./tokens.ts";
 import { Trust } from "./trust.ts";
@@ -35,7 +36,8 @@ export class RedisDriver implements Driver {
   readonly #hits: Hits;
   readonly #newToken = createTokens();
 
-  constructor(client: RedisClient, { name, deadlineMs, onEvent }: DriverOptions) {
+  /** @param near this server's membership, where it keeps or revokes near copies */
+  constructor(client: RedisClient, { name, deadlineMs, onEvent }: DriverOptions, near?: Near) {
     this.client = client;
     this.#name = name;
     this.commands = new CircuitBreaker(new Commands(client, { deadlineMs }), {
@@ -44,7 +46,11 @@ export class RedisDriver implements Driver {
         tell(onEvent, { type: "breaker", state });
       },
     });
-    this.#trust = new Trust(this, { dangerOf: dangerToMarks, onEvent });
+    this.#trust = new Trust(this, {
+      dangerOf: dangerToMarks,
+      alsoLook: () => dangerOfCopies(this.commands, name, near),
+      onEvent,
+    });
     this.#hits = new Hits(client, this.commands);
   }
 

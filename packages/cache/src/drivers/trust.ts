@@ -13,6 +13,9 @@ export class Trust {
   readonly #commands: CircuitBreaker;
   readonly #onEvent: OnEvent;
   readonly #epochs: Epochs;
+  readonly #alsoLook: () => Promise<CacheError | undefined>;
+  /** What is wrong whatever the epoch. */
+  #danger: CacheError | undefined;
   #looking: Promise<CacheError | undefined> | undefined;
   #lookAgainAt = 0;
   /** The danger told of last: each is told once, however often somebody looks. */
@@ -20,8 +23,15 @@ export class Trust {
 
   constructor(
     redis: { client: RedisClient; commands: CircuitBreaker },
-    { dangerOf, onEvent }: { dangerOf: DangerOf; onEvent: OnEvent },
+    options: {
+      dangerOf: DangerOf;
+      /** What else may make this Redis unsafe. */
+      alsoLook?: () => Promise<CacheError | undefined>;
+      onEvent: OnEvent;
+    },
   ) {
+    const { dangerOf, alsoLook, onEvent } = options;
+    this.#alsoLook = alsoLook ?? (() => Promise.resolve(undefined));
     this.#commands = redis.commands;
     this.#onEvent = onEvent;
     this.#epochs = new Epochs(redis.client, dangerOf);
@@ -41,11 +51,11 @@ export class Trust {
   /** @throws {@link CacheError} `UNSAFE_REDIS`, `UNAVAILABLE` @throws CommandError */
   async check(epoch: string): Promise<void> {
     const known = this.#epochs.verdict(epoch);
-    if (known === "safe") return;
+    if (known === "safe" && this.#danger === undefined) return;
     const mayBeNew = known === undefined && this.#told === undefined;
     if (mayBeNew || performance.now() > this.#lookAgainAt) await this.#look();
     const unknown = this.#told ?? new CacheError("UNAVAILABLE", "Redis failed over just now.");
-    const verdict = this.#epochs.verdict(epoch) ?? unknown;
+    const verdict = this.#danger ?? this.#epochs.verdict(epoch) ?? unknown;
     if (verdict !== "safe") throw verdict;
   }
 
@@ -60,8 +70,7 @@ export class Trust {
 
   /** One look at a time: at start, many ask at once. */
   #look(): Promise<CacheError | undefined> {
-    this.#looking ??= this.#epochs
-      .look((command) => this.#commands.send("a look at Redis", command))
+    this.#looking ??= this.#lookAtAll()
       .then((danger) => {
         if (danger !== undefined && danger.message !== this.#told?.message)
           tell(this.#onEvent, { type: "unsafe-redis", error: danger });
@@ -73,5 +82,12 @@ export class Trust {
         this.#lookAgainAt = performance.now() + lookAgainMs;
       });
     return this.#looking;
+  }
+
+  /** Both, so that the epochs are known whatever else is wrong. @throws CommandError */
+  async #lookAtAll(): Promise<CacheError | undefined> {
+    const danger = await this.#epochs.look((command) => this.#commands.send("a look at Redis", command));
+    this.#danger = await this.#alsoLook();
+    return danger ?? this.#danger;
   }
 }

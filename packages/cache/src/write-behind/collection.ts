@@ -130,9 +130,10 @@ export class OpenWriteBehindCollection<T> implements WriteBehindCollection<T> {
     this.#reader = new Reader({
       driver: new QueueTier(shared),
       isSharedTruth: true,
-      rules: entryRulesOf(options.reads),
+      rules: entryRulesOf(options.reads, false),
       options: options.reads,
       copies: undefined,
+      lease: undefined,
       replicas: undefined,
       counts: this.#reads,
       tell: tellAll,

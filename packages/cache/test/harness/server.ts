@@ -1,3 +1,4 @@
+import type { Near } from "@lockstep/redis-kit";
 import type { Redis } from "ioredis";
 import { onTestFinished } from "vitest";
 import { type Cache, type CacheEvent, type Collection, type CollectionOptions, createCache } from "../../src/index.ts";
@@ -14,6 +15,7 @@ export interface ServerOptions extends Partial<CollectionOptions<unknown>> {
   readonly client?: Redis;
   readonly deadlineMs?: number;
   readonly maxCopies?: number;
+  readonly near?: Near | undefined;
   readonly onEvent?: () => unknown;
   /** Of a copy of the package, with a rule cut out. */
   readonly create?: typeof createCache;
@@ -36,12 +38,13 @@ export function openServer(source: Source, given: ServerOptions = {}): Server {
     deadlineMs = 10_000,
     maxCopies,
     onEvent,
+    near,
     create = createCache,
     ...options
   } = given;
   const events: CacheEvent[] = [];
   const cache = create({
-    ...{ client, name, deadlineMs, maxCopies },
+    ...{ client, name, deadlineMs, maxCopies, near },
     onEvent: onEvent ?? ((event) => events.push(event)),
   });
   onTestFinished(() => {

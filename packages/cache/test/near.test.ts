@@ -1,0 +1,69 @@
+import { describe, expect, it, vi } from "vitest";
+import { type NearServer, openGroup } from "./harness/near.ts";
+import { openServer } from "./harness/server.ts";
+import { Source } from "./harness/source.ts";
+import { until } from "./harness/until.ts";
+
+/** Reads until the value is answered from memory. */
+async function untilCopied(id: string, ...servers: NearServer[]): Promise<void> {
+  for (const { things } of servers) await until(async () => expect((await things.lookup(id)).from).toBe("near"));
+}
+
+describe("a strict collection with near copies", () => {
+  it("answers from memory, and shows another server's update at once", async () => {
+    const source = new Source({ a: 0 });
+    const [one, two, three] = (await openGroup(source, 3)) as [NearServer, NearServer, NearServer];
+    for (let round = 1; round <= 30; round += 1) {
+      await untilCopied("a", one, two, three);
+      await two.things.update("a", source.write("a", round));
+      for (const { things } of [one, two, three]) expect(await things.get("a")).toBe(round);
+    }
+    expect(one.near.counts()).toMatchObject({ stalls: 0, gaps: 0 });
+  });
+
+  it("needs no command for a hit", async () => {
+    const source = new Source({ a: 1 });
+    const [one] = (await openGroup(source, 1)) as [NearServer];
+    await untilCopied("a", one);
+    const evalsha = vi.spyOn(one.client, "evalsha");
+    for (let read = 0; read < 100; read += 1) expect(await one.things.get("a")).toBe(1);
+    expect(evalsha).not.toHaveBeenCalled();
+  });
+
+  it("drops copies everywhere by invalidate, invalidateMany and clear", async () => {
+    const source = new Source({ a: 1, b: 1 });
+    const [one, two] = (await openGroup(source, 2)) as [NearServer, NearServer];
+    const changes = [
+      () => two.things.invalidate("a"),
+      () => two.things.invalidateMany(["a", "b"]),
+      () => two.things.clear(),
+    ];
+    for (const [index, change] of changes.entries()) {
+      await untilCopied("a", one, two);
+      await source.write("a", index + 2)();
+      await change();
+      for (const { things } of [one, two]) expect(await things.get("a")).toBe(index + 2);
+    }
+  });
+
+  it("refuses an update that it can't tell the others of, before it is written", async () => {
+    const source = new Source({ a: 1 });
+    const [one, two] = (await openGroup(source, 2)) as [NearServer, NearServer];
+    await untilCopied("a", one);
+    await two.near.close();
+    await expect(two.things.update("a", source.write("a", 2))).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(await one.things.get("a")).toBe(1);
+    expect(await one.things.update("a", source.write("a", 3))).toBe(3);
+  });
+
+  it("is refused to a server that is in no group, or in another, while copies are kept", async () => {
+    const source = new Source({ a: 1 });
+    const [one] = (await openGroup(source, 1)) as [NearServer];
+    const outsider = openServer(source, { name: one.cache.name });
+    await expect(outsider.things.update("a", source.write("a", 2))).rejects.toMatchObject({
+      code: "UNSAFE_REDIS",
+    });
+    await expect(outsider.cache.ready()).rejects.toMatchObject({ code: "UNSAFE_REDIS" });
+    expect(outsider.events).toContainEqual(expect.objectContaining({ type: "unsafe-redis" }));
+  });
+});
