@@ -97,6 +97,8 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
   readonly #reader: Reader<T, Id>;
   readonly #writer: Writer<T, Id>;
   readonly #observer: Observer<T, Id> | undefined;
+  /** Whether a copy, if there is one, is all that a read takes. */
+  readonly #hasQuickHits: boolean;
 
   constructor(
     shared: {
@@ -134,16 +136,31 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
     this.#reader = new Reader(parts);
     this.#writer = new Writer(parts);
     this.#observer = options.observe && new Observer(parts, options.observe);
+    this.#hasQuickHits = keepsCopies && options.key === (String as unknown) && !options.observe;
   }
 
   async get(id: Id): Promise<Readonly<T> | undefined> {
-    return (await this.lookup(id)).value;
+    const startedAt = performance.now();
+    return (this.#hit(id, startedAt) ?? (await this.#lookUp(id, startedAt))).value;
   }
 
   async lookup(id: Id): Promise<Lookup<T>> {
-    // In one function: a near hit takes less time than two more that wait for each other.
-    const { payoff } = this.#counts;
     const startedAt = performance.now();
+    return this.#hit(id, startedAt) ?? this.#lookUp(id, startedAt);
+  }
+
+  /** A near hit, with as little around it as can be: two promises more would take as long as all the rest. */
+  #hit(id: Id, startedAt: number): Lookup<T> | undefined {
+    if (!this.#hasQuickHits || !this.#isPlain(id)) return undefined;
+    const hit = this.#reader.readCopy(this.#keys.entryOf(String(id)), startedAt);
+    if (hit === undefined) return undefined;
+    this.#counts.payoff.read(1, performance.now() - startedAt);
+    this.#counts.payoff.answered("near");
+    return hit;
+  }
+
+  async #lookUp(id: Id, startedAt: number): Promise<Lookup<T>> {
+    const { payoff } = this.#counts;
     try {
       const found = await this.#find(id);
       payoff.read(1, performance.now() - startedAt);
@@ -230,9 +247,13 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
     return new ReplicaReads(replicas, { ...options, counts: this.#counts });
   }
 
+  /** Without a key function all objects would be one "[object Object]", and an id left out "undefined". */
+  #isPlain(id: Id): boolean {
+    return plainIds.has(typeof id);
+  }
+
   #keysOf(id: Id): EntryKeys {
-    // Without a key function: all objects would be one "[object Object]", and an id left out "undefined".
-    if (this.#key === (String as unknown) && !plainIds.has(typeof id)) {
+    if (this.#key === (String as unknown) && !this.#isPlain(id)) {
       throw invalidId(`Ids of collection "${this.type}" must be strings or numbers, or need a "key".`);
     }
     const text: unknown = this.#key(id);

@@ -69,13 +69,9 @@ export class Reader<T, Id> {
 
   /** Reads one value. Fails because of the shared tier only where that is the truth. @throws {@link CacheError} @throws what the loader throws */
   read(keys: EntryKeys, id: Id): Promise<Lookup<T>> {
-    const { copies, lease, counts } = this.#parts;
-    const copy = copies?.get(keys.entry);
-    // C1: at the last moment before it is given away.
-    if (copy !== undefined && (lease === undefined || lease.mayServe())) {
-      counts.add("nearHits");
-      return Promise.resolve({ value: copy.value as Readonly<T> | undefined, from: "near" });
-    }
+    const hit = this.readCopy(keys.entry, performance.now());
+    if (hit !== undefined) return Promise.resolve(hit);
+    const { counts } = this.#parts;
     const shared = this.#tick.get(keys.entry);
     if (shared !== undefined) {
       counts.add("coalesced");
@@ -92,6 +88,16 @@ export class Reader<T, Id> {
     };
     this.#enqueue({ promise, resolve, reject, keys, id, reservation: undefined, ...later });
     return promise;
+  }
+
+  /** A copy of this process, if it has one that may be served now. */
+  readCopy(entry: string, now: number): Lookup<T> | undefined {
+    const { copies, lease, counts } = this.#parts;
+    const copy = copies?.get(entry, now);
+    // C1: in the step in which it is given away.
+    if (copy === undefined || (lease !== undefined && !lease.mayServe(now))) return undefined;
+    counts.add("nearHits");
+    return { value: copy.value as Readonly<T> | undefined, from: "near" };
   }
 
   /** Reads one value from the source, whatever the cache has. */

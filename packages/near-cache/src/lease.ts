@@ -11,16 +11,17 @@ export class Lease {
   }
 
   /**
-   * Whether copies may be served now. The monotonic clock decides. It stands still while a machine is suspended, which the wall clock, once
+   * Whether copies may be served at this moment, which is given since a hit needs it anyway. The monotonic clock decides. It stands still while a machine is suspended, which the wall clock, once
    * it is right again, shows.
    */
-  get isValid(): boolean {
-    return performance.now() < this.#endsAt && Date.now() < this.#wallEndsAt;
+  isValidAt(now: number): boolean {
+    return now < this.#endsAt && Date.now() < this.#wallEndsAt;
   }
 
   /** What is left of it, in ms; 0: nothing. */
   get leftMs(): number {
-    return this.isValid ? this.#endsAt - performance.now() : 0;
+    const now = performance.now();
+    return this.isValidAt(now) ? this.#endsAt - now : 0;
   }
 
   /** From the sending of the renewal on: who has waited for D(1+ρ) since any later moment knows that it is over. */

@@ -109,8 +109,8 @@ class Member implements NearCache {
     throw error;
   }
 
-  mayServe(): boolean {
-    return this.#options.copies && this.#lease.isValid;
+  mayServe(now = performance.now()): boolean {
+    return this.#options.copies && this.#lease.isValidAt(now);
   }
 
   hold(holder: CopyHolder): () => void {

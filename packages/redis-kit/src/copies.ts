@@ -53,9 +53,10 @@ export class Copies implements CopyHolder {
     return this.#copies.calculatedSize;
   }
 
-  get(key: string): Copy | undefined {
+  /** @param now on the clock of `performance.now()` */
+  get(key: string, now = performance.now()): Copy | undefined {
     const copy = this.#copies.get(key);
-    if (copy === undefined || performance.now() < copy.endsAt) return copy;
+    if (copy === undefined || now < copy.endsAt) return copy;
     this.#copies.delete(key);
     return undefined;
   }

@@ -41,10 +41,12 @@ export interface Near {
   readonly stallMs: number;
 
   /**
-   * C1: whether a copy may be served now: this server keeps copies and its lease is valid. To be asked at each hit, after the
-   * copy is found and before it is given away.
+   * C1: whether a copy may be served: this server keeps copies and its lease is valid. To be asked at each hit, in the step in which the copy is
+   * looked up and given away.
+   *
+   * @param now a moment of this step, on the clock of `performance.now()`; without it, this moment
    */
-  mayServe(): boolean;
+  mayServe(now?: number): boolean;
 
   /** Tells the holder from now on which copies to drop. @returns ends that */
   hold(holder: CopyHolder): () => void;
