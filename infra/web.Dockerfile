@@ -6,6 +6,7 @@ WORKDIR /app
 COPY package.json package-lock.json ./
 COPY apps/web/package.json apps/web/
 COPY packages/cache/package.json packages/cache/
+COPY packages/near-cache/package.json packages/near-cache/
 COPY packages/redis-kit/package.json packages/redis-kit/
 COPY packages/session-store/package.json packages/session-store/
 
@@ -25,9 +26,11 @@ ENV NODE_ENV=production
 WORKDIR /app
 COPY --from=dependencies /app ./
 COPY packages/cache/lua packages/cache/lua
+COPY packages/near-cache/lua packages/near-cache/lua
 COPY packages/session-store/lua packages/session-store/lua
 COPY apps/web/src/public apps/web/src/public
 COPY --from=build /app/packages/cache/dist packages/cache/dist
+COPY --from=build /app/packages/near-cache/dist packages/near-cache/dist
 COPY --from=build /app/packages/session-store/dist packages/session-store/dist
 COPY --from=build /app/apps/web/dist apps/web/dist
 USER node

@@ -213,6 +213,50 @@ describe.each(sessionStacks)("five servers on %s", (sessionStack) => {
   });
 });
 
+describe("three servers with near copies", () => {
+  let stack: Stack;
+  beforeAll(async () => {
+    stack = await startStack({ sessionStack: "middleware", nearCopies: "on", databaseUrl: database.url });
+  });
+  afterAll(() => stack.stop());
+
+  for (const update of updates) {
+    test(`${update.what} changed on one server is seen on the others`, async () => {
+      await expectSeenEverywhere(update, stack);
+    });
+  }
+
+  test("no profile, card or page that a server shows after an update is from before it", async () => {
+    const { attempts, violations, detail } = await staleProfile(stack);
+    expect(attempts).toBeGreaterThan(0);
+    expect(violations, detail).toBe(0);
+  });
+
+  test("each answers from its own memory, and none shows what another has replaced", async () => {
+    const client = await signedInClient(stack.server(1));
+    const read = (number: number) => client.request("GET", `${stack.server(number)}/api/profile`);
+    for (let round = 0; round < 20; round += 1) {
+      for (const number of [1, 2, 3]) {
+        await eventually(
+          `server ${number} answers from memory`,
+          async () => (await read(number)).headers["x-cache"] === "memory",
+        );
+      }
+      const bio = `Round ${round}`;
+      await client.request("PATCH", `${stack.server((round % 3) + 1)}/api/profile`, { json: { bio } });
+      for (const number of [3, 2, 1]) expect((await read(number)).body).toMatchObject({ bio });
+    }
+  });
+
+  test("the page of the cache shows the members, and that changes were told", async () => {
+    const client = await signedInClient(stack.server(1));
+    const { body } = await client.request("GET", `${stack.server(1)}/api/cache`);
+    expect(body).toMatchObject({ near: { group: "lockstep", keepsCopies: true, status: { state: "joined" } } });
+    const { text } = await client.request("GET", `${stack.server(1)}/cache`);
+    for (const part of ["Near copies, group", "web-1", "web-2", "web-3"]) expect(text).toContain(part);
+  });
+});
+
 describe.each(profileWrites)("three servers with profiles in the cache, %s", (profileWrites) => {
   let stack: Stack;
   beforeAll(async () => {

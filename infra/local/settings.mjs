@@ -17,6 +17,7 @@ Starts Lockstep: two Redis, the database, three web servers and nginx. Ctrl-C st
   LOCKSTEP_DATA       the folder for data and logs (.lockstep)
   SESSION_STACK       connect-redis, store or middleware (middleware)
   PROFILE_WRITES      write-through or cache-aside (write-through)
+  NEAR_COPIES         on, join or off: whether servers answer from their own memory too (on)
 `;
 
 /** @returns settings, or nothing if the help was asked for and printed */

@@ -132,6 +132,7 @@ async function startAll({ data, port, servers }) {
     STATE_REDIS_URL: (await state).url,
     CACHE_REDIS_URL: (await cache).url,
     SESSION_SECRET: sessionSecret(data),
+    NEAR_COPIES: process.env.NEAR_COPIES ?? "on",
   };
   stages.push([]);
   await settled(

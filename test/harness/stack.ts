@@ -22,6 +22,8 @@ export interface StackOptions {
   readonly sessionStack: SessionStack;
   /** What a changed profile leaves in the cache; the app's default unless told. */
   readonly profileWrites?: ProfileWrites;
+  /** Whether servers keep near copies; they don't unless told. */
+  readonly nearCopies?: "on" | "join";
   readonly databaseUrl: string;
   /** How many web servers; 3 unless told. */
   readonly servers?: number;
@@ -159,6 +161,7 @@ async function startServer(
     SESSION_SECRET: sessionSecret,
     SESSION_STACK: options.sessionStack,
     ...(options.profileWrites && { PROFILE_WRITES: options.profileWrites }),
+    ...(options.nearCopies && { NEAR_COPIES: options.nearCopies }),
     NODE_ENV: "production",
   };
   const entry = options.entry === undefined ? {} : { entry: options.entry };

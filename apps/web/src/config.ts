@@ -29,6 +29,7 @@ const webServer = z
     PROFILE_WRITES: z
       .enum(["write-through", "cache-aside"], { error: "PROFILE_WRITES must be write-through or cache-aside." })
       .default("write-through"),
+    NEAR_COPIES: z.enum(["off", "join", "on"], { error: "NEAR_COPIES must be off, join or on." }).default("off"),
     SESSION_SECRET: list("SESSION_SECRET must be a secret, or several separated by commas."),
     SESSION_STACK: z
       .enum(["connect-redis", "store", "middleware"], {
@@ -53,6 +54,7 @@ const webServer = z
     stateRedisUrl: environment.STATE_REDIS_URL,
     cacheRedisUrl: environment.CACHE_REDIS_URL,
     profileWrites: environment.PROFILE_WRITES,
+    nearCopies: environment.NEAR_COPIES,
     sessionSecrets: environment.SESSION_SECRET,
     sessionStack: environment.SESSION_STACK,
     publicOrigins: environment.PUBLIC_ORIGINS,

@@ -1,5 +1,7 @@
+import { NearError } from "@lockstep/near-cache";
 import { createServer, type Server } from "node:http";
 import { createApp } from "./app.ts";
+import { openNearCopies } from "./cache/near-copies.ts";
 import { openCache, openStateCache } from "./cache/open-cache.ts";
 import { ConfigError, readConfig, type Config } from "./config.ts";
 import { openDatabase } from "./database/connection.ts";
@@ -21,11 +23,14 @@ async function start(config: Config): Promise<void> {
   };
   const stateRedis = openRedis("state", config.stateRedisUrl, report);
   const cacheRedis = openRedis("cache", config.cacheRedisUrl, report);
-  const cache = openCache(cacheRedis, report);
+  const near = await openNearCopies(cacheRedis, config, report);
+  const cache = openCache({ client: cacheRedis, near }, report);
   const stateCache = openStateCache(stateRedis, report);
   const views = openProfileViews({ database, stateCache, report });
   let isStopping = false;
-  const server = createServer(createApp(config, { database, stateRedis, cache, views, isStopping: () => isStopping }));
+  const server = createServer(
+    createApp(config, { database, stateRedis, cache, near, views, isStopping: () => isStopping }),
+  );
   // nginx keeps idle connections for 60 s. If this end closed them first, a request could be lost in the race.
   server.keepAliveTimeout = keepAliveMs;
   server.headersTimeout = keepAliveMs + 1_000;
@@ -38,6 +43,7 @@ async function start(config: Config): Promise<void> {
     await drain(server);
     await views.drain({ timeoutMs: saveMs });
     for (const each of [cache, stateCache]) each.close();
+    await near?.close();
     cacheRedis.disconnect();
     stateRedis.disconnect();
     await database.destroy();
@@ -89,6 +95,6 @@ function exitWith(message: string): never {
 try {
   await start(readConfig(process.env));
 } catch (error) {
-  if (!(error instanceof ConfigError)) throw error;
+  if (!(error instanceof ConfigError || error instanceof NearError)) throw error;
   exitWith(error.message);
 }

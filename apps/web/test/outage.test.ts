@@ -53,7 +53,7 @@ function appWithPartsAt(port: number, sessionStack: string) {
   const reports: string[] = [];
   const stateRedis = openRedis("state", config.stateRedisUrl, (message) => reports.push(message));
   const cacheRedis = openRedis("cache", config.cacheRedisUrl, () => undefined);
-  const cache = openCache(cacheRedis, (message) => reports.push(message));
+  const cache = openCache({ client: cacheRedis }, (message) => reports.push(message));
   const database = openDatabase({ url: config.databaseUrl, poolSize: config.databasePoolSize });
   const stateCache = openStateCache(stateRedis, (message) => reports.push(message));
   const views = openProfileViews({ database, stateCache, report: (message) => reports.push(message) });
@@ -63,7 +63,7 @@ function appWithPartsAt(port: number, sessionStack: string) {
     return database.destroy();
   });
   return {
-    app: createApp(config, { stateRedis, cache, database, views, isStopping: () => false }),
+    app: createApp(config, { stateRedis, cache, near: undefined, database, views, isStopping: () => false }),
     stateRedis,
     reports,
   };

@@ -34,11 +34,11 @@ function start() {
     SESSION_SECRET: secret,
   });
   const stateRedis = openRedis("state", config.stateRedisUrl, () => undefined);
-  const cache = openCache(stateRedis, () => undefined);
+  const cache = openCache({ client: stateRedis }, () => undefined);
   const database = openDatabase({ url: config.databaseUrl, poolSize: 1 });
   const stateCache = openStateCache(stateRedis, () => undefined);
   const views = openProfileViews({ database, stateCache, report: () => undefined });
-  const app = createApp(config, { stateRedis, cache, database, views, isStopping: () => false });
+  const app = createApp(config, { stateRedis, cache, near: undefined, database, views, isStopping: () => false });
   return { app, stateRedis, caches: [cache, stateCache], database };
 }
 

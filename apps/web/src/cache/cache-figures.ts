@@ -1,11 +1,15 @@
-import type { Cache, CollectionCounts, Latency, PayoffReport, WritePolicy } from "@lockstep/cache";
+import type { CollectionCounts, Latency, PayoffReport, WritePolicy } from "@lockstep/cache";
 import type { Config } from "../config.ts";
-import type { ProfileViews, ViewFigures } from "../profiles/profile-views.ts";
+import type { Parts } from "../health/health.ts";
+import type { ViewFigures } from "../profiles/profile-views.ts";
+import { type NearFigures, nearFigures } from "./near-copies.ts";
 
 /** What the cache has done on one server since that started. */
 export interface CacheFigures {
   readonly server: string;
   readonly profileWrites: WritePolicy;
+  /** What near copies did; null: NEAR_COPIES is off. */
+  readonly near: NearFigures | null;
   readonly collections: readonly CollectionFigures[];
   readonly views: ViewFigures;
 }
@@ -22,7 +26,7 @@ export interface CollectionFigures {
 }
 
 export async function cacheFigures(
-  { cache, views }: { readonly cache: Cache; readonly views: ProfileViews },
+  { cache, near, views }: Pick<Parts, "cache" | "near" | "views">,
   { serverName, profileWrites }: Config,
 ): Promise<CacheFigures> {
   const collections = cache.collections().flatMap((collection): CollectionFigures[] => {
@@ -32,5 +36,11 @@ export async function cacheFigures(
     const latency = { redis: shared, database: source };
     return [{ type: collection.type, hitRate: report.hitRate, counts: collection.counts(), latency, report }];
   });
-  return { server: serverName, profileWrites, collections, views: await views.figures() };
+  return {
+    server: serverName,
+    profileWrites,
+    near: near ? nearFigures(near) : null,
+    collections,
+    views: await views.figures(),
+  };
 }

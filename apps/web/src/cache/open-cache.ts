@@ -1,24 +1,28 @@
 import { type Cache, type CacheEvent, createCache } from "@lockstep/cache";
+import type { NearCache } from "@lockstep/near-cache";
 import type { Redis } from "ioredis";
 import { reasonsOf } from "../reasons.ts";
 
 /** Opens the cache that all servers share. `report` hears what no request shows. */
-export function openCache(client: Redis, report: (message: string) => void): Cache {
-  return open(client, report, sentenceOf);
+export function openCache(
+  redis: { readonly client: Redis; readonly near?: NearCache | undefined },
+  report: (message: string) => void,
+): Cache {
+  return open(redis, report, sentenceOf);
 }
 
 /** Opens the part of it that is in the state Redis: what is accepted there, and saved in the database later. */
 export function openStateCache(client: Redis, report: (message: string) => void): Cache {
-  return open(client, report, sentenceOfState);
+  return open({ client }, report, sentenceOfState);
 }
 
 function open(
-  client: Redis,
+  redis: { readonly client: Redis; readonly near?: NearCache | undefined },
   report: (message: string) => void,
   toSentence: (event: CacheEvent) => string | undefined,
 ): Cache {
   return createCache({
-    client,
+    ...redis,
     name: "lockstep",
     onEvent: (event) => {
       const sentence = toSentence(event);

@@ -1,4 +1,5 @@
 import type { Cache } from "@lockstep/cache";
+import type { NearCache } from "@lockstep/near-cache";
 import { Router } from "express";
 import { sql } from "kysely";
 import type { Redis } from "ioredis";
@@ -12,6 +13,8 @@ export interface Parts {
   readonly database: Database;
   readonly stateRedis: Redis;
   readonly cache: Cache;
+  /** Its membership among the servers with near copies, if there are any. */
+  readonly near: NearCache | undefined;
   readonly views: ProfileViews;
   /** True from the moment the server has been asked to stop. */
   readonly isStopping: () => boolean;

@@ -7,10 +7,13 @@ import type { Profile, ProfileChanges } from "./profile.ts";
 /** How long a profile stays in Redis unless it is changed: here, or by who goes past this app and can wait so long. */
 const ttlMs = 10 * 60 * 1_000;
 
+/** Where a profile was: in this server's memory, in Redis, or in the database alone. */
+export type Place = "memory" | "redis" | "database";
+
 /** A profile, undefined if there is none, and where it was. */
 export interface FoundProfile {
   readonly value: Profile | undefined;
-  readonly from: "redis" | "database";
+  readonly from: Place;
 }
 
 /** All profiles, by id: the one way to read and to change them. */
@@ -47,8 +50,10 @@ export function openProfiles(parts: { database: Database; cache: Cache }, writeP
 }
 
 function found({ value, from }: Lookup<Profile>): FoundProfile {
-  return { value, from: from === "source" ? "database" : "redis" };
+  return { value, from: places[from] };
 }
+
+const places = { near: "memory", shared: "redis", source: "database" } as const;
 
 /** Whoever changed something must know when it may have happened all the same. */
 function failureOf(cause: unknown): unknown {

@@ -21,11 +21,11 @@ export async function toldLookupMany(
 }
 
 /**
- * Tells where the profiles of an answer were: `X-Cache: redis` or `X-Cache: database` if all were there, else how many
+ * Tells where the profiles of an answer were: `X-Cache: memory`, `redis` or `database` if all were there, else how many
  * were where, as in `X-Cache: redis=22, database=2`. Without a profile there is nothing to tell.
  */
 export function tellSources(res: Response, found: readonly Pick<FoundProfile, "from">[]): void {
-  const counts = (["redis", "database"] as const)
+  const counts = (["memory", "redis", "database"] as const)
     .map((tier) => ({ tier, count: found.filter(({ from }) => from === tier).length }))
     .filter(({ count }) => count > 0);
   const [only, ...others] = counts;

@@ -1,6 +1,7 @@
 import type { CollectionCounts, Latency } from "@lockstep/cache";
 import type { CacheFigures, CollectionFigures } from "../cache/cache-figures.ts";
 import { Figure } from "./figure.tsx";
+import { NearCopies } from "./near-copies.tsx";
 import { percent } from "./numbers.ts";
 import { Payoff } from "./payoff.tsx";
 import { ViewsSaved } from "./views-saved.tsx";
@@ -100,7 +101,7 @@ const meanings: Readonly<Record<keyof CollectionCounts, Meaning>> = {
 };
 
 /** What the cache has done on the server that answers, each count with what it means. */
-export function CachePage({ server, profileWrites, collections, views }: CacheFigures) {
+export function CachePage({ server, profileWrites, near, collections, views }: CacheFigures) {
   return (
     <>
       <p class="eyebrow">Counts of {server} since it started</p>
@@ -112,6 +113,7 @@ export function CachePage({ server, profileWrites, collections, views }: CacheFi
       <p>
         <code>PROFILE_WRITES={profileWrites}</code>: {policies[profileWrites]}
       </p>
+      {near && <NearCopies {...near} />}
       {collections.map((collection) => (
         <Collection {...collection} />
       ))}

@@ -1,0 +1,54 @@
+import { hostname } from "node:os";
+import { type NearCache, type NearCounts, type NearEvent, type NearStatus, joinNearCache } from "@lockstep/near-cache";
+import type { Redis } from "ioredis";
+import type { Config } from "../config.ts";
+
+/** What near copies of one Redis did on this server since that started. */
+export interface NearFigures {
+  readonly group: string;
+  readonly keepsCopies: boolean;
+  readonly status: NearStatus;
+  readonly counts: NearCounts;
+}
+
+/**
+ * Makes this server a member of the group that keeps near copies from a Redis, unless NEAR_COPIES says that there is none.
+ *
+ * @throws NearError if this Redis, or the group, can't have it as a member
+ */
+export async function openNearCopies(
+  client: Redis,
+  { nearCopies, serverName }: Config,
+  report: (message: string) => void,
+): Promise<NearCache | undefined> {
+  if (nearCopies === "off") return undefined;
+  return joinNearCache({
+    client,
+    group: "lockstep",
+    copies: nearCopies === "on",
+    label: `${serverName} (${hostname()})`.slice(0, 64),
+    onEvent: (event) => {
+      const sentence = sentenceOf(event);
+      if (sentence !== undefined) report(sentence);
+    },
+  });
+}
+
+export function nearFigures(near: NearCache): NearFigures {
+  return { group: near.group, keepsCopies: near.copies, status: near.status(), counts: near.counts() };
+}
+
+function sentenceOf(event: NearEvent): string | undefined {
+  switch (event.type) {
+    case "joined":
+      return undefined;
+    case "lost":
+      return `It has lost its place among the servers with near copies (${event.reason}), and takes it again.`;
+    case "join-failed":
+      return `It could not join the servers with near copies: ${event.error.message}`;
+    case "gap":
+      return "A revocation of near copies was missing: all copies were dropped.";
+    case "member-removed":
+      return `${event.label} was silent for a lease, and is no member any more.`;
+  }
+}
