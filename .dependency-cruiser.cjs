@@ -106,6 +106,23 @@ module.exports = {
       from: { path: "^packages/", pathNot: [inCache("memcached"), "^packages/cache/test/"] },
       to: { path: "memcache-client" },
     },
+    {
+      name: "near-copies'-rules-are-pure",
+      severity: "error",
+      from: {
+        path: "^packages/near-cache/src/(messages|inbox|lease|settling|peers|holders|keys|options|events|errors)\\.ts$",
+      },
+      to: { path: "^packages/near-cache/src/(near-cache|membership|revocations|link|scripts|claims|prometheus)\\.ts$" },
+    },
+    {
+      name: "only-the-membership-and-its-revocations-call-the-group's-scripts",
+      severity: "error",
+      from: {
+        path: "^packages/near-cache/src/",
+        pathNot: "^packages/near-cache/src/(link|membership|revocations)\\.ts$",
+      },
+      to: { path: "^packages/near-cache/src/scripts\\.ts$", dependencyTypesNot: ["type-only"] },
+    },
     { name: "nothing-unresolvable", severity: "error", from: {}, to: { couldNotResolve: true } },
   ],
   options: {

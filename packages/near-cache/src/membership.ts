@@ -90,14 +90,16 @@ export class Membership {
 
   /** @throws {@link NearError} `UNAVAILABLE`, or why this server can't join */
   async joining(withinMs: number): Promise<Joining> {
-    if (this.#joined) return this.#joined;
-    if (this.#attempt && !this.#isClosed) {
-      const lateError = () => new NearError("UNAVAILABLE", "This server has not joined the group yet.");
-      await withDeadline(this.#attempt, { deadlineMs: withinMs, lateError, onLate: () => undefined });
-    }
-    // Not as it is: each failure has its own trace.
-    if (!this.#joined) throw new NearError("UNAVAILABLE", `This server is in no group now: ${this.#whyNot()}`);
-    return this.#joined;
+    if (this.#joined === undefined && !this.#isClosed) await this.#attempted(withinMs);
+    if (this.#joined !== undefined) return this.#joined;
+    throw new NearError("UNAVAILABLE", `This server is in no group now: ${this.#whyNot()}`);
+  }
+
+  /** @throws {@link NearError} `UNAVAILABLE` */
+  async #attempted(withinMs: number): Promise<void> {
+    const lateError = () => new NearError("UNAVAILABLE", "This server has not joined the group yet.");
+    const attempt = this.#attempt ?? Promise.resolve();
+    await withDeadline(attempt, { deadlineMs: withinMs, lateError, onLate: () => undefined });
   }
 
   /** @throws {@link NearError} `UNAVAILABLE`, `OVERLOADED` */

@@ -88,6 +88,8 @@ export class Revocations {
     this.#isOver = true;
     clearTimeout(this.#timer);
     for (const wait of this.#waits) wait.settle("superseded");
+    // What comes late finds nobody.
+    this.#parts.peers.clear();
   }
 
   async #revoke(what: Revoked, deadline: number): Promise<"revoked" | "superseded"> {
@@ -180,7 +182,6 @@ export class Revocations {
     this.#isLooking = true;
     try {
       const rows = await scripts.watch(generation, members);
-      if (this.#isOver) return;
       if (rows === "over") onOver();
       else members.forEach(({ nonce: each, lapsedAt }, index) => this.#seen(each, rows[index], lapsedAt !== undefined));
     } catch {

@@ -37,7 +37,7 @@ export class GroupScripts {
     const reply = await this.#run("the joining of a group", "join", args);
     if (reply[0] === "crowded") throw new NearError("OVERLOADED", `The group has ${maxMembers} members already.`);
     if (reply[0] === "lease") {
-      const message = `The members of the group have leases of ${reply[1]} ms, and leaseMs is ${leaseMs} here: all must have the same.`;
+      const message = `The members of the group have leases of ${String(reply[1])} ms, and leaseMs is ${leaseMs} here: all must have the same.`;
       throw new NearError("LEASE_MISMATCH", message);
     }
     return { generation: String(reply[1]), sent: Number(reply[2]), isSettled: reply[3] === "1" };

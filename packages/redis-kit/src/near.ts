@@ -72,7 +72,7 @@ export interface Near {
 
   /**
    * Says in Redis, for as long as this server lives and keeps copies, that near copies of these keys exist: who writes them
-   * without being a member is to refuse to start ({@link claimOf}).
+   * without being a member is to refuse to start (`claimOf`).
    *
    * @param key where, in that Redis, without the client's `keyPrefix`
    * @returns ends that

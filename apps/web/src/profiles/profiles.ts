@@ -8,7 +8,7 @@ import type { Profile, ProfileChanges } from "./profile.ts";
 const ttlMs = 10 * 60 * 1_000;
 
 /** Where a profile was: in this server's memory, in Redis, or in the database alone. */
-export type Place = "memory" | "redis" | "database";
+type Place = "memory" | "redis" | "database";
 
 /** A profile, undefined if there is none, and where it was. */
 export interface FoundProfile {

@@ -43,7 +43,7 @@ export async function joinAs({
     leaseMs: 300,
     onEvent: (event) => events.push(event),
     ...given,
-  } as JoinOptions);
+  });
   onTestFinished(() => near.close());
   const copies = new Copies({ maxEntries: 1_000, maxBytes: 1_000_000 });
   near.hold(copies);
