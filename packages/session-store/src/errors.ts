@@ -9,9 +9,16 @@ import { CommandError } from "@lockstep/redis-kit";
  * - `TOO_LARGE`: the session is larger than `maxBytes`. Nothing was stored.
  * - `TOO_MANY_SESSIONS`: its user has as many sessions as `maxPerUser` allows. Nothing was stored.
  * - `INVALID_SESSION`: the session or its id can't be stored (not serialisable, or a key named `__proto__`). Nothing was stored.
+ * - `UNSAFE_REDIS`: other servers keep near copies of these sessions, and this one is not in their group. Nothing was stored, or read.
  */
 export type SessionStoreErrorCode =
-  "UNAVAILABLE" | "OUTCOME_UNKNOWN" | "CONFLICT" | "TOO_LARGE" | "TOO_MANY_SESSIONS" | "INVALID_SESSION";
+  | "UNAVAILABLE"
+  | "OUTCOME_UNKNOWN"
+  | "CONFLICT"
+  | "TOO_LARGE"
+  | "TOO_MANY_SESSIONS"
+  | "INVALID_SESSION"
+  | "UNSAFE_REDIS";
 
 const statusOf: Readonly<Record<SessionStoreErrorCode, number>> = {
   UNAVAILABLE: 503,
@@ -20,6 +27,7 @@ const statusOf: Readonly<Record<SessionStoreErrorCode, number>> = {
   TOO_LARGE: 500,
   TOO_MANY_SESSIONS: 409,
   INVALID_SESSION: 500,
+  UNSAFE_REDIS: 500,
 };
 
 /** A failed operation on a session. Its message never holds a session id, a secret or a value. */

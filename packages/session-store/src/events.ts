@@ -41,6 +41,14 @@ export interface BreakerEvent {
   readonly state: "closed" | "open" | "half-open";
 }
 
+/** Redis is not one for near copies, so that none are kept; or others keep some and would not be told, so that nothing is read or stored. */
+export interface UnsafeRedisEvent {
+  /** Tells it from other events. */
+  readonly type: "unsafe-redis";
+  /** What is wrong with it. */
+  readonly error: Error;
+}
+
 /**
  * Why a session was destroyed.
  *
@@ -67,10 +75,17 @@ export interface LifecycleEvent {
  * Something a session went through that no handler sees (G10). No event holds an id or a value. Each is told in the process
  * in which it happens; {@link LifecycleEvent}s also to all others, by `subscribe`.
  */
-export type SessionEvent = MergedEvent | GoneEvent | CorruptEvent | FailedEvent | BreakerEvent | LifecycleEvent;
+export type SessionEvent =
+  MergedEvent | GoneEvent | CorruptEvent | FailedEvent | BreakerEvent | UnsafeRedisEvent | LifecycleEvent;
 
-/** How often each {@link SessionEvent} has happened; `conflicts` counts the values, not the merges. */
-export type SessionCounts = Readonly<Record<SessionEvent["type"] | "conflicts", number>>;
+/**
+ * What near copies go through: loads answered from memory; records kept there; those dropped because somebody wrote them, or because the server
+ * joined its group anew; those that went for want of room.
+ */
+export type NearCount = "near-hit" | "copy-kept" | "copy-revoked" | "copy-evicted";
+
+/** How often each {@link SessionEvent} and {@link NearCount} has happened; `conflicts` counts the values, not the merges. */
+export type SessionCounts = Readonly<Record<SessionEvent["type"] | NearCount | "conflicts", number>>;
 
 /**
  * The name of the `node:diagnostics_channel` on which each {@link SessionEvent} of this process is published, whatever
@@ -96,11 +111,16 @@ export class Events {
     "commit-failed": 0,
     "index-failed": 0,
     breaker: 0,
+    "unsafe-redis": 0,
     created: 0,
     destroyed: 0,
     expired: 0,
     rotated: 0,
     conflicts: 0,
+    "near-hit": 0,
+    "copy-kept": 0,
+    "copy-revoked": 0,
+    "copy-evicted": 0,
   };
   readonly #listener: ((event: SessionEvent) => void) | undefined;
 
@@ -118,6 +138,11 @@ export class Events {
       // The request that caused the event is not to blame, and may be past answering.
       process.emitWarning(`onEvent threw at "${event.type}": ${String(error)}`, "LockstepWarning");
     }
+  }
+
+  /** Counts what is too frequent to be an event. */
+  count(what: NearCount, by = 1): void {
+    this.#counts[what] += by;
   }
 
   counts(): SessionCounts {

@@ -37,6 +37,10 @@ export interface Keys {
   recordOfRow(row: string): { readonly key: string; readonly origin?: string };
   /** All rows of all users by when their sessions are expected to end: a sorted set. */
   readonly due: string;
+  /** The mark of a record's pending writes, in the same Cluster slot: where servers keep near copies. */
+  mark(key: string): string;
+  /** Where servers say that they keep near copies of these sessions. */
+  readonly claim: string;
   /** The pub/sub channel of what sessions go through. */
   readonly channel: string;
 }
@@ -65,8 +69,9 @@ export function handleOf(id: string): string {
  * Whatever else is stored starts with `<prefix>h:` too, which no plain id can.
  *
  * @param other the scheme of servers at another step of a migration, `from` or `to` which sessions move
+ * @param keyPrefix what ioredis puts before each key
  */
-export function createKeys(prefix: string, scheme: IdScheme, other?: "from" | "to"): Keys {
+export function createKeys(prefix: string, scheme: IdScheme, other?: "from" | "to", keyPrefix = ""): Keys {
   const ownStart = `${prefix}h:`;
   const recent = new LRUCache<string, string>({ max: rememberedKeys, memoMethod: (id) => ownStart + handleOf(id) });
   const hashed = (id: string) => (usable(id) ? recent.memo(id) : undefined);
@@ -112,6 +117,9 @@ export function createKeys(prefix: string, scheme: IdScheme, other?: "from" | "t
       return draft === undefined ? { key: prefix + row } : { key: prefix + draft, origin: `${prefix}${origin}` };
     },
     due: `${ownStart}due`,
+    // What ioredis puts before it stands before the braces, and before the record's key.
+    mark: (key) => `{${keyPrefix}${key}}:pending`,
+    claim: `${ownStart}near`,
     channel: `${ownStart}events`,
   };
 }

@@ -60,6 +60,11 @@ class MemoryClient extends EventEmitter implements Subscriber {
     return this.#server.type(key);
   }
 
+  async time(): Promise<[string, string]> {
+    const now = Date.now();
+    return [String(Math.floor(now / 1_000)), String((now % 1_000) * 1_000)];
+  }
+
   async pttl(key: string): Promise<number> {
     return this.#server.remainingMs(key);
   }

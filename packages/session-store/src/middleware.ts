@@ -184,6 +184,7 @@ const explanations: Readonly<Record<SessionStoreError["code"], string>> = {
   TOO_LARGE: "Your session has become too large, so nothing was changed.",
   TOO_MANY_SESSIONS: "You are signed in too many times. Please sign out elsewhere, and try again.",
   INVALID_SESSION: "Your session could not be stored, so nothing was changed.",
+  UNSAFE_REDIS: "Your session could not be stored, so nothing was changed.",
 };
 
 function answerCommitError(error: SessionStoreError, _request: Request, response: Response): void {

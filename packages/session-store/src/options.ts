@@ -1,4 +1,4 @@
-import type { RedisClient } from "@lockstep/redis-kit";
+import { type Near, type RedisClient, keyPrefixOf } from "@lockstep/redis-kit";
 import type { Serializer, SessionFields } from "./codec.ts";
 import type { SessionEvent } from "./events.ts";
 import type { EncryptionOptions } from "./keyring.ts";
@@ -55,6 +55,16 @@ export interface SessionsOptions {
   readonly migrateTo?: IdScheme | undefined;
   /** Encrypts the records; hashed ids only. Default: none. */
   readonly encryption?: EncryptionOptions | undefined;
+  /**
+   * This server's membership in a group of near copies, from `joinNearCache` of `@lockstep/near-cache` with the same client: sessions are then
+   * read from memory, and nobody is shown one that has changed since. All servers that write these sessions must be members; ids must be
+   * hashed, and Redis' `maxmemory-policy` must be `noeviction`. Default: each load asks Redis.
+   */
+  readonly near?: Near | undefined;
+  /** How many near copies this engine keeps; default 10,000. */
+  readonly maxCopies?: number | undefined;
+  /** How many bytes they may hold, their keys included; default 67,108,864 (64 MiB). */
+  readonly maxCopyBytes?: number | undefined;
   /** Told of each {@link SessionEvent}, once, as it happens. What it throws becomes a process warning. */
   readonly onEvent?: ((event: SessionEvent) => void) | undefined;
 }
@@ -86,7 +96,18 @@ export interface ResolvedOptions {
   readonly migrateFrom: IdScheme | undefined;
   readonly migrateTo: IdScheme | undefined;
   readonly encryption: EncryptionOptions | undefined;
+  readonly near: Near | undefined;
+  readonly maxCopies: number;
+  readonly maxCopyBytes: number;
   readonly onEvent: ((event: SessionEvent) => void) | undefined;
+}
+
+/**
+ * How long a write of a record that others may have near copies of may be pending, in ms (P): for longer than its deadline, by whatever
+ * clock.
+ */
+export function pendingMs({ commitDeadlineMs }: Pick<ResolvedOptions, "commitDeadlineMs">): number {
+  return Math.max(5_000, Math.ceil(commitDeadlineMs / 0.99));
 }
 
 /**
@@ -120,14 +141,18 @@ export function resolveOptions(options: SessionsOptions): ResolvedOptions {
   if (typeof idleMs !== "function") demand("idleMs must be above 0", idleMs > 0);
   checkIndex(options);
   checkMigration(ids, options);
+  const commandDeadlineMs = timer("commandDeadlineMs", options.commandDeadlineMs ?? 500);
+  const commitDeadlineMs = timer("commitDeadlineMs", options.commitDeadlineMs ?? 3_500);
+  if (options.near !== undefined)
+    checkNear(options.near, { ...options, prefix, ids, commandDeadlineMs, commitDeadlineMs });
   return {
     client,
     prefix,
     ids,
     idleMs,
     absoluteMs: options.absoluteMs === undefined ? undefined : positive("absoluteMs", options.absoluteMs),
-    commandDeadlineMs: timer("commandDeadlineMs", options.commandDeadlineMs ?? 500),
-    commitDeadlineMs: timer("commitDeadlineMs", options.commitDeadlineMs ?? 3_500),
+    commandDeadlineMs,
+    commitDeadlineMs,
     maxBytes: positive("maxBytes", options.maxBytes ?? 65_536),
     rejectConflicts: conflict === "reject",
     mergeRules: {
@@ -141,6 +166,9 @@ export function resolveOptions(options: SessionsOptions): ResolvedOptions {
     migrateFrom: options.migrateFrom,
     migrateTo: options.migrateTo,
     encryption: options.encryption,
+    near: options.near,
+    maxCopies: whole("maxCopies", options.maxCopies ?? 10_000),
+    maxCopyBytes: whole("maxCopyBytes", options.maxCopyBytes ?? 64 * 1_024 * 1_024),
     onEvent: options.onEvent,
   };
 }
@@ -166,12 +194,38 @@ function checkMigration(ids: IdScheme, { migrateFrom, migrateTo, encryption }: S
   demand("encryption needs hashed ids", encryption === undefined || ids === "hashed" || other === "hashed");
 }
 
+/** How many commands of a write with near copies take turns, at most: begin, revoke, the removal of a silent member, finish. */
+const commandsOfWrite = 4;
+
+function checkNear(
+  near: Near,
+  options: Pick<ResolvedOptions, "client" | "prefix" | "ids" | "commandDeadlineMs" | "commitDeadlineMs"> &
+    Pick<SessionsOptions, "migrateFrom" | "migrateTo">,
+): void {
+  const { client, prefix, ids, migrateFrom, migrateTo, commandDeadlineMs, commitDeadlineMs } = options;
+  const isNear = typeof (near as Partial<Near> | null)?.revoke === "function";
+  demand("near must be what joinNearCache has returned, for the same client", isNear && near.client === client);
+  // Connect-redis, and servers that know but the other scheme, write past the group.
+  const isHashed = ids === "hashed" && migrateFrom === undefined && migrateTo === undefined;
+  demand('near needs ids "hashed", and no migrateFrom or migrateTo', isHashed);
+  // A brace would choose the Cluster slot, of the record and of its mark another one.
+  demand("near needs a prefix without braces", !/[{}]/.test(prefix + keyPrefixOf(client)));
+  const leastMs = Math.ceil(near.stallMs + commandsOfWrite * commandDeadlineMs);
+  const rule = `commitDeadlineMs must be at least ${leastMs} here: a write may have to wait for a server that is silent`;
+  demand(`with near, ${rule}`, commitDeadlineMs >= leastMs);
+}
+
 function demand(rule: string, kept: boolean): void {
   if (!kept) throw new TypeError(`Lockstep sessions: ${rule}.`);
 }
 
 export function positive(name: string, value: number): number {
   demand(`${name} must be a positive number`, Number.isFinite(value) && value > 0);
+  return value;
+}
+
+function whole(name: string, value: number): number {
+  demand(`${name} must be a whole number above 0`, Number.isInteger(value) && value > 0);
   return value;
 }
 

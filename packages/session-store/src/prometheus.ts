@@ -16,8 +16,8 @@ const buckets = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.0
  * Registers the metrics of sessions with Prometheus' client, for as long as the process lives. Call it once a registry:
  *
  * - `lockstep_session_events_total{event}`: each number of `counts()`, of all that are given together: sessions created,
- *   destroyed, expired and rotated, merges and conflicts, changes to sessions that were gone, corrupt records, failures, and
- *   changes of the breaker's state;
+ *   destroyed, expired and rotated, merges and conflicts, changes to sessions that were gone, corrupt records, failures,
+ *   changes of the breaker's state; and of near copies `near-hit`, `copy-kept`, `copy-revoked` and `copy-evicted`;
  * - `lockstep_session_command_seconds{command,outcome}`: a histogram of the commands on Redis of all engines of this process.
  *
  * No label holds an id or a handle.

@@ -17,13 +17,23 @@ interface Wanted {
 export class RecordLoads {
   readonly #commands: CircuitBreaker;
   readonly #turns: Pick<Commands, "together">;
+  readonly #markOf: ((key: string) => string) | undefined;
   #maxAtOnce: number;
   #wanted: Wanted[] = [];
   readonly #sendWanted = () => this.#send();
 
-  constructor(client: RedisClient, parts: { commands: CircuitBreaker; turns: Pick<Commands, "together"> }) {
+  /** @param parts `markOf`: of each record it is asked, by the key of its mark, whether it may become a near copy */
+  constructor(
+    client: RedisClient,
+    parts: {
+      commands: CircuitBreaker;
+      turns: Pick<Commands, "together">;
+      markOf?: ((key: string) => string) | undefined;
+    },
+  ) {
     this.#commands = parts.commands;
     this.#turns = parts.turns;
+    this.#markOf = parts.markOf;
     this.#maxAtOnce = isCluster(client) ? 1 : maxAtOnce;
   }
 
@@ -51,7 +61,7 @@ export class RecordLoads {
   async #load(wanted: readonly Wanted[]): Promise<void> {
     try {
       const keys = wanted.map(({ key }) => key);
-      const records = await loadRecords(this.#commands, keys);
+      const records = await loadRecords(this.#commands, keys, this.#markOf && keys.map(this.#markOf));
       // A second look at one is no business of the others.
       wanted.forEach(({ key, resolve }, at) => resolve(unlessNoText(this.#commands, key, records[at])));
     } catch (error) {

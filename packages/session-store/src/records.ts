@@ -1,17 +1,22 @@
 import { type CircuitBreaker, type Commands, type RedisClient, keyPrefixOf, scanKeys } from "@lockstep/redis-kit";
 import { type Codec, CorruptRecord } from "./codec.ts";
 import { SessionStoreError, fromCommandError } from "./errors.ts";
-import { type LifecycleEvent, messageOf } from "./events.ts";
+import { type Events, type LifecycleEvent, messageOf } from "./events.ts";
 import { holdsRecord, isEnd, isForward, movedWith, readForward } from "./forward.ts";
 import { type Keyring, createKeyring } from "./keyring.ts";
 import type { Keys } from "./keys.ts";
+import { type NearParts, openNearParts } from "./near-parts.ts";
+import type { NearRecords } from "./near-records.ts";
+import type { WriteOrder } from "./pending-writes.ts";
 import { type ResolvedOptions, tombstoneMs } from "./options.ts";
 import { RecordLoads } from "./record-loads.ts";
 import {
+  type BegunWrite,
   type CommitReply,
   type RecordReply,
   commitRecord,
   destroyRecord,
+  overwriteRecord,
   touchRecord,
   unlessNoString,
 } from "./scripts.ts";
@@ -36,6 +41,7 @@ export class Records {
   readonly #client: RedisClient;
   readonly #commands: CircuitBreaker;
   readonly #loads: RecordLoads;
+  readonly #near: NearParts;
   readonly #keys: Keys;
   readonly #keyring: Keyring;
   readonly #codec: Codec;
@@ -46,11 +52,18 @@ export class Records {
 
   constructor(
     options: ResolvedOptions,
-    parts: { commands: CircuitBreaker; turns: Pick<Commands, "together">; keys: Keys; codec: Codec },
+    parts: {
+      commands: CircuitBreaker;
+      turns: Pick<Commands, "together" | "send">;
+      keys: Keys;
+      codec: Codec;
+      events: Events;
+    },
   ) {
     this.#client = options.client;
     this.#commands = parts.commands;
-    this.#loads = new RecordLoads(options.client, parts);
+    this.#near = openNearParts(options, parts);
+    this.#loads = new RecordLoads(options.client, { ...parts, markOf: this.#near.own && parts.keys.mark });
     this.#keys = parts.keys;
     this.#codec = parts.codec;
     this.#keyring = createKeyring(options.encryption);
@@ -59,17 +72,24 @@ export class Records {
     this.channel = keyPrefixOf(options.client) + parts.keys.channel;
   }
 
+  /** Gives up near copies. */
+  close(): void {
+    this.#near.own?.copies.close();
+  }
+
   /**
-   * The record of a session, wherever it has gone on. An id that names no record (see keys.ts) is an id without a record.
+   * The record of a session, wherever it has gone on: from memory, where this server may serve it. An id that names no record (see
+   * keys.ts) is an id without a record.
    *
    * @throws CorruptRecord
    */
   async load(id: string, forwards = maxForwards): Promise<Base | undefined> {
+    if (this.#near.own) return this.#loadNear(this.#near.own.copies, id, forwards);
     const seenAt = performance.now();
     const places = this.#keys.places(id);
     const asked = places.map((key) => this.#loads.load(key));
     // Nearly always it is one.
-    const replies = await read(async () => (asked.length === 1 ? [await asked[0]] : Promise.all(asked)));
+    const replies = await this.#checked(asked.length === 1 ? alone(asked[0]) : Promise.all(asked));
     for (const [at, key] of places.entries()) {
       const reply = replies[at];
       if (!reply) continue;
@@ -79,6 +99,26 @@ export class Records {
       return this.#base({ id, key, seenAt, ...reply });
     }
     return undefined;
+  }
+
+  /** A server with near copies has hashed ids alone, so that a record has one place. */
+  async #loadNear(copies: NearRecords, id: string, forwards: number): Promise<Base | undefined> {
+    const key = this.#keys.record(id);
+    if (key === undefined) return undefined;
+    const copy = this.#near.foreign.isClear ? copies.find(key) : undefined;
+    if (copy) return this.#base({ id, key, ...copy });
+    const reservation = copies.reserve(key);
+    try {
+      const seenAt = performance.now();
+      const reply = await this.#checked(this.#loads.load(key));
+      if (!reply || reply.raw === "" || isEnd(reply.raw)) return undefined;
+      if (isForward(reply.raw)) return await this.#follow({ id, key, ...reply }, forwards);
+      const base = this.#base({ id, key, seenAt, ...reply });
+      copies.keep(reservation, { ...reply, seenAt });
+      return base;
+    } finally {
+      copies.release(reservation);
+    }
   }
 
   /** @throws {@link SessionStoreError} `INVALID_SESSION` for an id that can't name a record */
@@ -111,8 +151,10 @@ export class Records {
   }
 
   async commit(key: string, change: Change, withinMs = Infinity): Promise<CommitReply> {
-    const told = this.#told(change.event);
-    return write(() => commitRecord(this.#commands, key, { ...change, told }, withinMs));
+    const commit = (leftMs: number, begun?: BegunWrite) =>
+      commitRecord(this.#commands, key, { ...change, told: this.#told(change.event) }, leftMs, begun);
+    // Of a session that is just born nobody has a copy; where one is there after all, this changes nothing.
+    return this.#write(key, { withinMs, isBirth: change.expected === undefined }, commit);
   }
 
   /**
@@ -131,17 +173,14 @@ export class Records {
 
   /** Stores a record whatever is there. */
   async overwrite(key: string, text: string, lifeMs: number): Promise<void> {
-    const raw = this.seal(text, key);
-    await write(() =>
-      this.#commands.send("the storing of a session", (client) =>
-        lifeMs === Infinity ? client.set(key, raw) : client.set(key, raw, "PX", lifeMs),
-      ),
-    );
+    const record = { raw: this.seal(text, key), lifeMs };
+    await this.#write(key, {}, (leftMs, begun) => overwriteRecord(this.#commands, key, record, leftMs, begun));
   }
 
   /** Lengthens a record's life; never creates one (S3), and never shortens a life that another request gave it. */
   async touch(key: string, lifeMs: number): Promise<"touched" | "gone" | "moved"> {
-    return write(() => touchRecord(this.#commands, key, lifeMs));
+    const touch = () => write(() => touchRecord(this.#commands, key, lifeMs));
+    return this.#near.own ? this.#near.own.copies.touch(key, lifeMs, touch) : touch();
   }
 
   /**
@@ -155,7 +194,7 @@ export class Records {
     { whole, alsoMs = 0 }: { whole: boolean; alsoMs?: number },
   ): Promise<string | undefined> {
     const how = { tombstoneMs: this.#tombstoneMs + alsoMs, told: this.#told(event), whole };
-    return write(() => destroyRecord(this.#commands, key, how));
+    return this.#write(key, { ends: true }, (leftMs, begun) => destroyRecord(this.#commands, key, how, leftMs, begun));
   }
 
   /** Tells all servers of something that no commit tells of. */
@@ -241,13 +280,42 @@ export class Records {
     return this.commit(key, { expected: left, raw, lifeMs });
   }
 
-  #base(found: { id: string; key: string; seenAt: number } & RecordReply): Base {
-    return { ...found, text: this.open(found.raw, found.key) };
+  /** What was read, once it is known that this server may read: asked with the first read, and not before it. */
+  #checked<T>(reading: Promise<T>): Promise<T> {
+    const checking = this.#near.foreign.check();
+    if (!checking) return read(() => reading);
+    return read(async () => (await Promise.all([reading, checking]))[0]);
+  }
+
+  #base({ id, key, raw, remainingMs, seenAt }: { id: string; key: string; seenAt: number } & RecordReply): Base {
+    return { id, key, raw, text: this.open(raw, key), remainingMs, seenAt };
+  }
+
+  /**
+   * Writes a record: in two steps, where servers may have near copies of it.
+   *
+   * @param order `withinMs`: for all of it; default the commit deadline where there are near copies, else each command's own
+   */
+  async #write<T>(
+    key: string,
+    order: Partial<WriteOrder> & { readonly isBirth?: boolean },
+    send: (withinMs: number, begun?: BegunWrite) => Promise<T>,
+  ): Promise<T> {
+    const { withinMs = Infinity, ends = false, isBirth = false } = order;
+    const checking = this.#near.foreign.check();
+    if (checking) await checking;
+    const sent = (leftMs: number, begun?: BegunWrite) => write(() => send(leftMs, begun));
+    const { own } = this.#near;
+    return own && !isBirth ? own.writes.write(key, { withinMs, ends }, sent) : sent(withinMs);
   }
 
   #told(event: LifecycleEvent | undefined) {
     return { channel: this.channel, message: event ? messageOf(event) : "" };
   }
+}
+
+async function alone<T>(reply: Promise<T> | undefined): Promise<(T | undefined)[]> {
+  return [await reply];
 }
 
 /** A command's failure in a session's terms, where it would have changed nothing. */

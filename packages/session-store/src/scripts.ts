@@ -1,7 +1,16 @@
 import { isUtf8 } from "node:buffer";
-import { type CircuitBreaker, CommandError, type RedisClient, readScript, runScript } from "@lockstep/redis-kit";
+import {
+  type CircuitBreaker,
+  CommandError,
+  type RedisClient,
+  type Script,
+  readScript,
+  runScript,
+} from "@lockstep/redis-kit";
 
-const script = (verb: string) => readScript(new URL(`../lua/${verb}.lua`, import.meta.url));
+const file = (verb: string) => new URL(`../lua/${verb}.lua`, import.meta.url);
+const script = (verb: string) => readScript(file(verb));
+const finish = (verb: string) => readScript(...["epoch", "pending", "finish", verb].map(file));
 
 /** This package's scripts, by what they do. */
 export const scripts = {
@@ -14,13 +23,36 @@ export const scripts = {
   trim: script("trim"),
 };
 
+/** The same where servers keep near copies: writes in two steps. */
+const nearScripts = {
+  load: readScript(file("pending"), file("load-near")),
+  begin: readScript(file("epoch"), file("pending"), file("begin")),
+  commit: finish("commit"),
+  destroy: finish("destroy"),
+  overwrite: finish("overwrite"),
+};
+
 /** What a record holds, and how much longer. */
 export interface RecordReply {
   /** As it is stored: encrypted or a forward, perhaps. */
   readonly raw: string;
   /** `undefined`: it does not expire. */
   readonly remainingMs: number | undefined;
+  /** C4: whether a near copy may be made of it. */
+  readonly mayKeep?: boolean;
 }
+
+/** A write that has begun, as its finish names it: where servers keep near copies. */
+export interface BegunWrite {
+  /** The key of the record's mark. */
+  readonly mark: string;
+  readonly token: string;
+  /** C9: of the primary that it began on. */
+  readonly epoch: string;
+}
+
+/** A finish finds that its write is pending no more, or not where it began: it must begin again. */
+export class Superseded extends Error {}
 
 /** What became of a commit; `isNew`: by this, and not by an earlier sending of it. */
 export type CommitReply =
@@ -37,21 +69,28 @@ export interface Told {
 /** S11: stands for a record that is no text. Like any other that can't be read, it is corrupt wherever it is used. */
 const unreadable: RecordReply = { raw: "\uFFFD", remainingMs: undefined };
 
-/** Reads records and their remaining lives: `load.lua`. A raw text is empty where the session was just destroyed. */
+/**
+ * Reads records and their remaining lives: `load.lua`. A raw text is empty where the session was just destroyed.
+ *
+ * @param marks the key of each record's mark, where it is to be told which may become near copies: `load-near.lua`
+ */
 export async function loadRecords(
   commands: CircuitBreaker,
   keys: readonly string[],
+  marks?: readonly string[],
 ): Promise<(RecordReply | undefined)[]> {
-  const load = (client: RedisClient) => runScript(client, scripts.load, keys, []);
+  const load = (client: RedisClient) =>
+    marks ? runScript(client, nearScripts.load, [...keys, ...marks], []) : runScript(client, scripts.load, keys, []);
   return ((await commands.send("the load of sessions", load)) as unknown[]).map(recordOf);
 }
 
 function recordOf(reply: unknown): RecordReply | undefined {
   if (reply === null) return undefined;
   if (!Array.isArray(reply)) return unreadable;
-  const [raw, life] = reply as [string, number | string];
+  const [raw, life, mayKeep] = reply as [string, number | string, (number | string)?];
   const remainingMs = Number(life); // a client with ioredis' `stringNumbers` gives text
-  return { raw, remainingMs: remainingMs < 0 ? undefined : remainingMs };
+  const record = { raw, remainingMs: remainingMs < 0 ? undefined : remainingMs };
+  return mayKeep === undefined ? record : { ...record, mayKeep: Number(mayKeep) === 1 };
 }
 
 /** What is no UTF-8 has become U+FFFD, and would never compare as equal again. It may also stand there rightly. */
@@ -88,12 +127,13 @@ export async function commitRecord(
   key: string,
   write: { expected: string | undefined; raw: string; lifeMs: number | "kept"; told: Told },
   withinMs: number,
+  begun?: BegunWrite,
 ): Promise<CommitReply> {
   const { channel, message } = write.told;
   const life = write.lifeMs === "kept" ? write.lifeMs : inMs(write.lifeMs);
   const args = [write.expected ?? "", write.raw, life, channel, message];
-  const run = (client: RedisClient) => runScript(client, scripts.commit, [key], args);
-  const reply = await commands.send("the commit of a session", run, withinMs);
+  const reply = await commands.send("the commit of a session", writing("commit", key, args, begun), withinMs);
+  throwIfSuperseded(reply);
   if (Array.isArray(reply)) return { outcome: "conflict", current: reply[1] as string };
   return reply === "gone" ? { outcome: "gone" } : { outcome: "stored", isNew: reply === "stored" };
 }
@@ -118,10 +158,78 @@ export async function destroyRecord(
   commands: CircuitBreaker,
   key: string,
   { tombstoneMs, told, whole }: { tombstoneMs: number; told: Told; whole: boolean },
+  withinMs?: number,
+  begun?: BegunWrite,
 ): Promise<string | undefined> {
   const args = [inMs(tombstoneMs), told.channel, told.message, whole ? "whole" : "record"];
-  const run = (client: RedisClient) => runScript(client, scripts.destroy, [key], args);
-  return ((await commands.send("the destruction of a session", run)) as string | null) ?? undefined;
+  const run = writing("destroy", key, args, begun);
+  const reply = await commands.send("the destruction of a session", run, withinMs);
+  throwIfSuperseded(reply);
+  return (reply as string | null) ?? undefined;
+}
+
+/** Stores a record whatever is there: SET, or `overwrite.lua` where servers keep near copies. */
+export async function overwriteRecord(
+  commands: CircuitBreaker,
+  key: string,
+  { raw, lifeMs }: { raw: string; lifeMs: number },
+  withinMs?: number,
+  begun?: BegunWrite,
+): Promise<void> {
+  const set = (client: RedisClient): Promise<unknown> => {
+    if (begun) return runFinish(client, nearScripts.overwrite, key, [raw, inMs(lifeMs)], begun);
+    return lifeMs === Infinity ? client.set(key, raw) : client.set(key, raw, "PX", lifeMs);
+  };
+  throwIfSuperseded(await commands.send("the storing of a session", set, withinMs));
+}
+
+/**
+ * Begins a write of a record that servers may have near copies of: `begin.lua`.
+ *
+ * @param write `ends`: it ends the session
+ * @returns the epoch; `crowded`: too many writes of it are pending
+ */
+export async function beginWrite(
+  commands: CircuitBreaker,
+  { mark, token }: { mark: string; token: string },
+  { pendingMs, maxPending, ends }: { pendingMs: number; maxPending: number; ends: boolean },
+  withinMs: number,
+): Promise<{ epoch: string; outcome: "begun" | "crowded" }> {
+  const args = [token, pendingMs, maxPending, ends ? "end" : ""];
+  const run = (client: RedisClient) => runScript(client, nearScripts.begin, [mark], args);
+  const reply = await commands.send("the begin of a session's write", run, withinMs);
+  const [epoch, outcome] = reply as [string, "begun" | "crowded"];
+  return { epoch, outcome };
+}
+
+/** Takes the token of a write out of its mark that will not be finished. */
+export async function leaveMark(commands: CircuitBreaker, { mark, token }: BegunWrite): Promise<void> {
+  await commands.send("the end of a session's write", (client) => client.hdel(mark, token));
+}
+
+/** Runs a script that writes a record: as the finish of a write, where that has begun. */
+function writing(
+  verb: "commit" | "destroy",
+  key: string,
+  args: readonly (string | number)[],
+  begun: BegunWrite | undefined,
+): (client: RedisClient) => Promise<unknown> {
+  if (begun === undefined) return (client) => runScript(client, scripts[verb], [key], args);
+  return (client) => runFinish(client, nearScripts[verb], key, args, begun);
+}
+
+function runFinish(
+  client: RedisClient,
+  script: Script,
+  key: string,
+  args: readonly (string | number)[],
+  { mark, token, epoch }: BegunWrite,
+): Promise<unknown> {
+  return runScript(client, script, [key, mark], [...args, token, epoch]);
+}
+
+function throwIfSuperseded(reply: unknown): void {
+  if (Array.isArray(reply) && reply[0] === "superseded") throw new Superseded();
 }
 
 /** A row of a user's index. */

@@ -1,4 +1,4 @@
-import { Commands } from "@lockstep/redis-kit";
+import { Commands, keyPrefixOf } from "@lockstep/redis-kit";
 import { Availability } from "./availability.ts";
 import { Codec, type SessionFields, Snapshot, fieldsOf } from "./codec.ts";
 import { type CommitOutcome, Committer } from "./committer.ts";
@@ -68,9 +68,10 @@ export class Sessions {
     const turns = new Commands(client, { deadlineMs: commandDeadlineMs });
     this.#availability = new Availability(new TimedCommands(turns), this.#events);
     const { commands } = this.#availability;
-    this.#keys = createKeys(prefix, ids, migrateFrom ? "from" : migrateTo && "to");
+    this.#keys = createKeys(prefix, ids, migrateFrom ? "from" : migrateTo && "to", keyPrefixOf(client));
     this.#codec = new Codec(this.#options.serializer);
-    this.#records = new Records(this.#options, { commands, turns, keys: this.#keys, codec: this.#codec });
+    const stored = { commands, turns, keys: this.#keys, codec: this.#codec, events: this.#events };
+    this.#records = new Records(this.#options, stored);
     this.#index = new UserIndex(this.#options, { commands, keys: this.#keys, events: this.#events });
     this.#bus = new EventBus(client, { channel: this.#records.channel, deadlineMs: commandDeadlineMs });
     const parts = {
@@ -101,11 +102,12 @@ export class Sessions {
     }
   }
 
-  /** Stops what runs by itself: the sweep of the index, and the subscription to events. The client stays open. */
+  /** Stops what runs by itself: the sweep of the index, the subscription to events, and near copies. The client stays open. */
   close(): void {
     this.#sweep?.stop();
     this.#availability.stop();
     this.#bus.close();
+    this.#records.close();
   }
 
   /**
