@@ -5,11 +5,19 @@ import { uniquePrefix } from "./redis.ts";
 /** A session's cookie, as express-session would have made it. */
 export const cookie = { originalMaxAge: 60_000, expires: null, httpOnly: true, path: "/" };
 
-/** An engine of one server, and what a request would do with it. */
-export function startEngine(client: SessionsOptions["client"], options: Partial<SessionsOptions> = {}) {
+/**
+ * An engine of one server, and what a request would do with it.
+ *
+ * @param create of a copy of the package, with a rule cut out
+ */
+export function startEngine(
+  client: SessionsOptions["client"],
+  options: Partial<SessionsOptions> = {},
+  create = createSessions,
+) {
   const prefix = options.prefix ?? uniquePrefix();
   const events: SessionEvent[] = [];
-  const sessions = createSessions({ client, prefix, onEvent: (event) => events.push(event), ...options });
+  const sessions = create({ client, prefix, onEvent: (event) => events.push(event), ...options });
   onTestFinished(() => {
     sessions.close();
   });
