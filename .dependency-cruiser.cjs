@@ -43,7 +43,7 @@ module.exports = {
       severity: "error",
       from: {
         path: inSessionStore(
-          "sessions|attempts|committer|destruction|encoder|mover|rebase|record-heads|record-loads|records|rotation|save-queue|sweep|tracked-session|user-index|user-limit|user-rows|user-sessions",
+          "sessions|attempts|committer|destruction|encoder|eviction|foreign-copies|mover|near-parts|near-records|pending-writes|rebase|record-heads|record-loads|records|rotation|save-queue|sweep|tracked-session|user-index|user-limit|user-rows|user-sessions",
         ),
       },
       to: {
@@ -66,7 +66,7 @@ module.exports = {
       severity: "error",
       from: {
         path: "^packages/session-store/src/",
-        pathNot: inSessionStore("records|record-loads|user-index|memory-scripts"),
+        pathNot: inSessionStore("records|record-loads|pending-writes|user-index|memory-scripts"),
       },
       // The shapes of replies are known above; tsPreCompilationDeps sees their types too.
       to: { path: inSessionStore("scripts"), dependencyTypesNot: ["type-only"] },

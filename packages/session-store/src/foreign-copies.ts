@@ -13,6 +13,7 @@ export class ForeignCopies {
   readonly #key: string;
   readonly #near: Near | undefined;
   readonly #onDanger: (error: SessionStoreError) => void;
+  readonly #onClear: () => void;
   #isClear = false;
   #danger: string | undefined;
   #looking: Promise<void> | undefined;
@@ -28,17 +29,15 @@ export class ForeignCopies {
       commands: Sender<RedisClient>;
       near: Near | undefined;
       onDanger: (error: SessionStoreError) => void;
+      /** Called once, when it is known that there are none. */
+      onClear?: () => void;
     },
   ) {
     this.#key = key;
     this.#commands = parts.commands;
     this.#near = parts.near;
     this.#onDanger = parts.onDanger;
-  }
-
-  /** Whether that was looked at, and there are none. */
-  get isClear(): boolean {
-    return this.#isClear;
+    this.#onClear = parts.onClear ?? (() => undefined);
   }
 
   /**
@@ -70,6 +69,7 @@ export class ForeignCopies {
     const before = this.#danger;
     this.#danger = undefined;
     this.#isClear = !claim || (claim.group === this.#near?.group && claim.version === nearProtocol);
+    if (this.#isClear) this.#onClear();
     if (this.#isClear || !claim) return;
     this.#lookAgainAt = performance.now() + pauseMs;
     const theirs = `Other servers keep near copies of these sessions, in the group "${claim.group}" (protocol ${claim.version}).`;

@@ -25,11 +25,15 @@ export function openNearParts(
   const onDanger = (error: SessionStoreError) => {
     events.report({ type: "unsafe-redis", error });
   };
-  const foreign = new ForeignCopies(keys.claim, { commands: turns, near, onDanger });
-  if (near === undefined) return { foreign, own: undefined };
+  const looks = { commands: turns, near, onDanger };
+  if (near === undefined) return { foreign: new ForeignCopies(keys.claim, looks), own: undefined };
   const eviction = new Eviction(near, { client, commands: turns, onDanger });
   const count = events.count.bind(events);
   const copies = new NearRecords(near, options, { eviction, count, claimKey: keys.claim });
   const writes = new PendingWrites(near, options, { copies, commands, markOf: keys.mark });
-  return { foreign, own: { copies, writes } };
+  // Not before: its own claim would hide that of others.
+  const onClear = () => {
+    copies.open();
+  };
+  return { foreign: new ForeignCopies(keys.claim, { ...looks, onClear }), own: { copies, writes } };
 }

@@ -23,7 +23,9 @@ export class NearRecords implements CopyHolder {
   readonly #copies: Copies;
   readonly #eviction: Eviction;
   readonly #count: (what: NearCount, by?: number) => void;
-  readonly #ends: readonly (() => void)[];
+  readonly #claimKey: string;
+  readonly #ends: (() => void)[] = [];
+  #isOpen = false;
   readonly #onEvicted = () => {
     this.#count("copy-evicted");
   };
@@ -37,12 +39,20 @@ export class NearRecords implements CopyHolder {
     this.#copies = new Copies({ maxEntries: maxCopies, maxBytes: maxCopyBytes });
     this.#eviction = parts.eviction;
     this.#count = parts.count;
-    this.#ends = [near.hold(this), ...(near.copies ? [near.claim(parts.claimKey)] : [])];
+    this.#claimKey = parts.claimKey;
+    this.#ends.push(near.hold(this));
+  }
+
+  /** To be called once it is known that nobody outside the group has copies: before, none is made or served. */
+  open(): void {
+    if (!this.#near.copies) return;
+    this.#isOpen = true;
+    this.#ends.push(this.#near.claim(this.#claimKey));
   }
 
   /** A record, if it may be served from memory. */
   find(key: string): NearRecord | undefined {
-    const copy = this.#copies.get(key);
+    const copy = this.#isOpen ? this.#copies.get(key) : undefined;
     // C1: at the last moment before it is given away.
     if (copy === undefined || !this.#near.mayServe()) return undefined;
     this.#count("near-hit");
@@ -57,7 +67,7 @@ export class NearRecords implements CopyHolder {
   /** What was read becomes a copy, if it may. */
   keep(reservation: Reservation, record: NearRecord & Pick<RecordReply, "mayKeep">): void {
     const { raw, remainingMs, seenAt, mayKeep } = record;
-    if (!mayKeep || !isPlain(raw) || !this.#near.copies || !this.#eviction.isSafe) {
+    if (!mayKeep || !isPlain(raw) || !this.#isOpen || !this.#eviction.isSafe) {
       this.release(reservation);
       return;
     }
@@ -119,13 +129,13 @@ export class NearRecords implements CopyHolder {
   }
 
   close(): void {
-    for (const end of this.#ends) end();
+    this.#isOpen = false;
+    for (const end of this.#ends.splice(0)) end();
     this.#copies.close();
   }
 
   /** C10: it ends with the record's life, which counts from the sending of the question. */
   #put(reservation: Reservation, record: NearRecord): void {
-    if (reservation.isVoid) return;
     const { raw, remainingMs = Infinity, seenAt } = record;
     const endsAt = seenAt + remainingMs * (1 - clockDrift);
     this.#copies.keep(reservation, {
@@ -134,7 +144,7 @@ export class NearRecords implements CopyHolder {
       endsAt,
       onEvicted: this.#onEvicted,
     });
-    this.#count("copy-kept");
+    if (!reservation.isVoid) this.#count("copy-kept");
   }
 }
 

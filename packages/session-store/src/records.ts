@@ -105,7 +105,7 @@ export class Records {
   async #loadNear(copies: NearRecords, id: string, forwards: number): Promise<Base | undefined> {
     const key = this.#keys.record(id);
     if (key === undefined) return undefined;
-    const copy = this.#near.foreign.isClear ? copies.find(key) : undefined;
+    const copy = copies.find(key);
     if (copy) return this.#base({ id, key, ...copy });
     const reservation = copies.reserve(key);
     try {
