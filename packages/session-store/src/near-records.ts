@@ -25,7 +25,7 @@ export class NearRecords implements CopyHolder {
   readonly #count: (what: NearCount, by?: number) => void;
   readonly #claimKey: string;
   readonly #ends: (() => void)[] = [];
-  #isOpen = false;
+  #state: "new" | "open" | "closed" = "new";
   readonly #onEvicted = () => {
     this.#count("copy-evicted");
   };
@@ -45,14 +45,14 @@ export class NearRecords implements CopyHolder {
 
   /** To be called once it is known that nobody outside the group has copies: before, none is made or served. */
   open(): void {
-    if (!this.#near.copies) return;
-    this.#isOpen = true;
+    if (!this.#near.copies || this.#state !== "new") return;
+    this.#state = "open";
     this.#ends.push(this.#near.claim(this.#claimKey));
   }
 
   /** A record, if it may be served from memory. */
   find(key: string): NearRecord | undefined {
-    const copy = this.#isOpen ? this.#copies.get(key) : undefined;
+    const copy = this.#state === "open" ? this.#copies.get(key) : undefined;
     // C1: at the last moment before it is given away.
     if (copy === undefined || !this.#near.mayServe()) return undefined;
     this.#count("near-hit");
@@ -67,7 +67,7 @@ export class NearRecords implements CopyHolder {
   /** What was read becomes a copy, if it may. */
   keep(reservation: Reservation, record: NearRecord & Pick<RecordReply, "mayKeep">): void {
     const { raw, remainingMs, seenAt, mayKeep } = record;
-    if (!mayKeep || !isPlain(raw) || !this.#isOpen || !this.#eviction.isSafe) {
+    if (!mayKeep || !isPlain(raw) || this.#state !== "open" || !this.#eviction.isSafe) {
       this.release(reservation);
       return;
     }
@@ -129,7 +129,7 @@ export class NearRecords implements CopyHolder {
   }
 
   close(): void {
-    this.#isOpen = false;
+    this.#state = "closed";
     for (const end of this.#ends.splice(0)) end();
     this.#copies.close();
   }

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
-import { cookie } from "./harness/engine.ts";
+import { cookie, startEngine } from "./harness/engine.ts";
 import { type NearEngine, after, keysOf, nearHits, openGroup, until, untilCopied } from "./harness/near.ts";
 import { testClient } from "./harness/redis.ts";
 
@@ -29,6 +29,18 @@ describe("sessions with near copies", () => {
     }
     expect(two.near.counts()).toMatchObject({ stalls: 0, gaps: 0 });
     expect(one.sessions.counts()["copy-revoked"]).toBeGreaterThanOrEqual(30);
+  });
+
+  it("show the change of another engine of the same server at once", async () => {
+    const [one] = (await openGroup(clients)) as Three;
+    const { sessions: other } = startEngine(one.client, { prefix: one.prefix, near: one.near });
+    await one.create("a", { n: 0 });
+    for (let n = 1; n <= 30; n += 1) {
+      await untilCopied("a", one);
+      const tracked = await other.load("a");
+      if (tracked) await other.commit(tracked, { ...other.read(tracked), n });
+      expect(await one.data("a")).toEqual({ n });
+    }
   });
 
   it("are merged where two servers change what both have copies of", async () => {

@@ -8,16 +8,16 @@ export const cookie = { originalMaxAge: 60_000, expires: null, httpOnly: true, p
 /**
  * An engine of one server, and what a request would do with it.
  *
- * @param create of a copy of the package, with a rule cut out
+ * @param make of a copy of the package, with a rule cut out
  */
 export function startEngine(
   client: SessionsOptions["client"],
   options: Partial<SessionsOptions> = {},
-  create = createSessions,
+  make = createSessions,
 ) {
   const prefix = options.prefix ?? uniquePrefix();
   const events: SessionEvent[] = [];
-  const sessions = create({ client, prefix, onEvent: (event) => events.push(event), ...options });
+  const sessions = make({ client, prefix, onEvent: (event) => events.push(event), ...options });
   onTestFinished(() => {
     sessions.close();
   });
