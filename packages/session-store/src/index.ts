@@ -11,8 +11,10 @@ export {
   type GoneEvent,
   type LifecycleEvent,
   type MergedEvent,
+  type NearCount,
   type SessionCounts,
   type SessionEvent,
+  type UnsafeRedisEvent,
   sessionChannel,
 } from "./events.ts";
 export type { EncryptionOptions } from "./keyring.ts";
