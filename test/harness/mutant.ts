@@ -54,13 +54,21 @@ async function buildCopy(name: string, scope: string, mutation?: Mutation): Prom
  * its rules.
  *
  * @param source the program's text, below the repository
+ * @param others packages that it uses as they are
  * @returns the program to start
  * @throws {Error} unless the mutation applies
  */
-export async function buildProgram(source: string, name: string, mutation?: Mutation): Promise<string> {
+export async function buildProgram(
+  source: string,
+  name: string,
+  mutation?: Mutation,
+  others: readonly string[] = [],
+): Promise<string> {
   const directory = join(repository, ".lockstep/programs", basename(source, ".ts"), mutation?.name ?? "unchanged");
   await rm(directory, { recursive: true, force: true });
-  await buildCopy(name, join(directory, "node_modules/@lockstep"), mutation);
+  const scope = join(directory, "node_modules/@lockstep");
+  await buildCopy(name, scope, mutation);
+  for (const other of others) await buildCopy(other, scope);
   await build({
     config: false,
     entry: join(repository, source),

@@ -10,9 +10,19 @@ const verdicts: Readonly<Record<ViolationKind, string>> = {
   order: "was called when a later version was there already",
 };
 
-/** What is wrong with one key's history, the first ten of it, for people. Times are in ms from the start of the run. */
-export function describeViolations(key: string, violations: readonly Violation[]): string {
-  const lines = violations.slice(0, shown).map((violation) => `  - ${describeViolation(violation)}`);
+/** What is wrong with one key's history, the first ten of it, for people. Times are in ms from `startNs` on. */
+export function describeViolations(key: string, violations: readonly Violation[], startNs = 0): string {
+  const since = (operation: Operation): Operation => ({
+    ...operation,
+    calledAt: operation.calledAt - startNs,
+    returnedAt: operation.returnedAt - startNs,
+  });
+  const lines = violations
+    .slice(0, shown)
+    .map(({ kind, operation, proof }) =>
+      describeViolation({ kind, operation: since(operation), proof: proof && since(proof) }),
+    )
+    .map((line) => `  - ${line}`);
   const more = violations.length > shown ? [`  - and ${violations.length - shown} more`] : [];
   return [`${key}: ${violations.length} violations`, ...lines, ...more].join("\n");
 }
