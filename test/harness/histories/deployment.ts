@@ -37,7 +37,8 @@ export class Deployment {
   readonly servers: Server[] = [];
   readonly histories: HistoryOf[] = [];
   readonly sourceHistory: string;
-  readonly failures = { reads: 0, writes: 0 };
+  /** Which operations failed, and with which code → how often; those of killed processes are not known. */
+  readonly failures = new Map<string, number>();
   /** Straight to Redis. */
   readonly redis: Redis;
   readonly keys: number;
@@ -91,9 +92,9 @@ export class Deployment {
 
   /** Ends a server's process when what it does is done. */
   async finish(server: Server): Promise<void> {
-    const { reads, writes } = await server.process.finish();
-    this.failures.reads += reads;
-    this.failures.writes += writes;
+    for (const [failure, count] of await server.process.finish()) {
+      this.failures.set(failure, (this.failures.get(failure) ?? 0) + count);
+    }
   }
 
   /** Ends Redis with SIGKILL and starts it again: it is empty then. */

@@ -21,9 +21,8 @@ const evictingMs = 300;
 const longestEvictingMs = 10_000;
 const evictEveryMs = 5;
 
-/** Those of a deployment. Servers take turns as victims. @param times `undefined`: nothing goes wrong */
-export function faultsOf(deployment: Deployment, times: FaultTimes | undefined): Fault[] {
-  if (times === undefined) return [];
+/** All of them. Servers take turns as victims. */
+export function faultsOf(deployment: Deployment, times: FaultTimes): Fault[] {
   const { servers } = deployment;
   let turn = 0;
   const victim = (): Server => servers[(turn += 1) % servers.length] as Server;

@@ -2,23 +2,23 @@ import { setTimeout as delay } from "node:timers/promises";
 import { report } from "../cache/report.ts";
 import { nowNs } from "./clock.ts";
 import { Deployment, type DeploymentOptions } from "./deployment.ts";
-import { faultsOf, type FaultTimes } from "./faults.ts";
+import type { Fault } from "./faults.ts";
 import { judge, type Verdict } from "./judge.ts";
 
 export interface RunOptions extends DeploymentOptions {
   /** The run ends after the first round of all faults in which both are reached. */
   readonly minutes: number;
   readonly rounds: number;
-  /** `undefined`: nothing goes wrong. */
-  readonly times?: FaultTimes;
+  /** What goes wrong, one after the other. */
+  readonly faults: (deployment: Deployment) => readonly Fault[];
   /** What passes undisturbed before each fault, and at the end. */
   readonly calmMs: number;
 }
 
 export interface RunResult extends Omit<Verdict, "wasWriting"> {
   readonly seconds: number;
-  /** Operations that failed; those of killed processes are not known. */
-  readonly failures: { readonly reads: number; readonly writes: number };
+  /** Which operations failed, and with which code → how often; those of killed processes are not known. */
+  readonly failures: ReadonlyMap<string, number>;
   /** How often each fault has struck, and how often of that while a write was pending. */
   readonly strikes: ReadonlyMap<string, { readonly all: number; readonly counted: number }>;
 }
@@ -57,14 +57,14 @@ export async function runHistory(options: RunOptions): Promise<RunResult> {
 /** @returns which fault has struck, and when, on the clock of {@link nowNs} */
 async function strikeInTurn(
   deployment: Deployment,
-  { minutes, rounds, times, calmMs }: RunOptions,
+  { minutes, rounds, faults, calmMs }: RunOptions,
 ): Promise<{ name: string; at: number }[]> {
-  const faults = faultsOf(deployment, times);
+  const all = faults(deployment);
   const struck: { name: string; at: number }[] = [];
   const endAt = performance.now() + minutes * 60_000;
   for (let round = 1; round <= rounds || performance.now() < endAt; round += 1) {
     await delay(calmMs);
-    for (const { name, strike } of faults) {
+    for (const { name, strike } of all) {
       await deployment.whenWriting();
       struck.push({ name, at: nowNs() });
       await strike();
@@ -100,8 +100,7 @@ export async function reportRun(name: string, title: string, result: RunResult):
       ["near hits", result.nearHits, `${share(result.nearHits, result.reads)} of the reads`],
       ["near hits while a write of the key was pending", result.nearHitsWhileWriting, ""],
       ["writes that took effect unanswered", result.unansweredWrites, ""],
-      ["reads that failed", result.failures.reads, ""],
-      ["writes that failed", result.failures.writes, ""],
+      ...[...result.failures].map(([what, count]): [string, number, string] => [`failed ${what}`, count, ""]),
       ...[...result.strikes].map(([fault, { all, counted }]): [string, number, string] => [
         fault,
         counted,

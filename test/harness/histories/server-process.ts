@@ -47,14 +47,14 @@ export class ServerProcess {
     await this.exited;
   }
 
-  /** Lets what is under way end, and ends it. @returns how many operations have failed @throws Error if that takes too long */
-  async finish(): Promise<{ reads: number; writes: number }> {
+  /** Lets what is under way end, and ends it. @returns what has failed → how often @throws Error if that takes too long */
+  async finish(): Promise<ReadonlyMap<string, number>> {
     const failures = await withDeadline(this.#server.ask("finish"), {
       deadlineMs: finishMs,
       lateError: () => new Error(`${this.settings.name} did not finish within ${finishMs} ms.`),
       onLate: () => undefined,
     });
     await this.kill();
-    return failures;
+    return new Map(failures);
   }
 }

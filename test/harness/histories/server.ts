@@ -23,7 +23,8 @@ const settings = JSON.parse(process.argv[2] ?? "") as ServerSettings;
 const { number, keys, clients, coherence } = settings;
 const history = new HistoryFile(settings.historyPath);
 const flushing = setInterval(() => history.flush(), 100);
-const failures = { reads: 0, writes: 0 };
+/** What has failed, and with which code → how often. */
+const failures = new Map<string, number>();
 const waiting: (() => void)[] = [];
 let writes = 0;
 let isStopping = false;
@@ -73,7 +74,7 @@ const methods = {
     await near?.close();
     redis.disconnect();
     sourceSocket.destroy();
-    return failures;
+    return [...failures];
   },
 };
 const test = new Rpc<Record<never, never>>((batch) => process.send?.(batch), methods);
@@ -117,8 +118,8 @@ async function read(key: number, by: number): Promise<void> {
       by,
       near,
     });
-  } catch {
-    failures.reads += 1;
+  } catch (error) {
+    noteFailure("read", error);
   }
 }
 
@@ -137,11 +138,17 @@ async function write(key: number, by: number): Promise<void> {
     });
     version = written?.version;
     returnedAt = nowNs();
-  } catch {
-    failures.writes += 1;
+  } catch (error) {
+    noteFailure("write", error);
   }
   // Where it was refused before it was sent nothing has happened; otherwise the source knows.
   if (isSent) history.add({ kind: "write", key, calledAt, returnedAt, version, writeId, by, near: false });
+}
+
+function noteFailure(what: string, error: unknown): void {
+  const { code = "of the source" } = error as { code?: string };
+  const name = `${what}: ${code}`;
+  failures.set(name, (failures.get(name) ?? 0) + 1);
 }
 
 /** How long the source is to take. One write in ten is slow, and faults strike during those. */
