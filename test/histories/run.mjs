@@ -1,4 +1,4 @@
-// node test/histories/run.mjs [minutes] [near|shared|bounded]: servers under faults for so long, and what a judge finds in their history.
+// npm run histories -- [minutes] [near|shared|bounded]: servers under faults for so long, and what a judge finds in their history.
 // It takes `npm ci` and redis-server.
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -8,7 +8,7 @@ import { messageOf } from "../../infra/local/progress.mjs";
 const repository = fileURLToPath(new URL("../../", import.meta.url));
 const built = join(repository, ".lockstep/histories");
 const coherences = ["near", "shared", "bounded"];
-const usage = `node test/histories/run.mjs [minutes] [${coherences.join("|")}]
+const usage = `npm run histories -- [minutes] [${coherences.join("|")}]
 
   minutes   how long, 15 unless told: a million operations; whole rounds of all faults are done
   near      strict, with near copies; unless told

@@ -7,7 +7,7 @@ import { collectionType } from "./settings.ts";
 export interface Fault {
   readonly name: string;
   /** Does it at once, and returns once it is over. */
-  strike(): Promise<void>;
+  readonly strike: () => Promise<void>;
 }
 
 export interface FaultTimes {

@@ -1,4 +1,3 @@
-import { createInterface } from "node:readline";
 import type { Socket } from "node:net";
 import { Rpc } from "../cache/rpc.ts";
 
@@ -9,8 +8,11 @@ export function rpcOver<Remote extends { [K in keyof Remote]: (...args: never[])
 ): Rpc<Remote> {
   socket.setNoDelay(true);
   const rpc = new Rpc<Remote>((batch) => void socket.write(`${JSON.stringify(batch)}\n`), methods);
-  createInterface({ input: socket }).on("line", (line) => {
-    rpc.receive(JSON.parse(line));
+  let started = "";
+  socket.setEncoding("utf8").on("data", (chunk: string) => {
+    const lines = (started + chunk).split("\n");
+    started = lines.pop() ?? "";
+    for (const line of lines) rpc.receive(JSON.parse(line));
   });
   // `close` follows, and tells those who wait.
   socket.on("error", () => undefined);

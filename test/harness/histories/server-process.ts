@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { withDeadline } from "@lockstep/redis-kit";
+import { setTimeout as delay } from "node:timers/promises";
 import { Rpc } from "../cache/rpc.ts";
 import type { ServerMethods } from "./server.ts";
 import type { ServerSettings } from "./settings.ts";
@@ -49,11 +49,10 @@ export class ServerProcess {
 
   /** Lets what is under way end, and ends it. @returns what has failed → how often @throws Error if that takes too long */
   async finish(): Promise<ReadonlyMap<string, number>> {
-    const failures = await withDeadline(this.#server.ask("finish"), {
-      deadlineMs: finishMs,
-      lateError: () => new Error(`${this.settings.name} did not finish within ${finishMs} ms.`),
-      onLate: () => undefined,
+    const late = delay(finishMs, undefined, { ref: false }).then(() => {
+      throw new Error(`${this.settings.name} did not finish within ${finishMs} ms.`);
     });
+    const failures = await Promise.race([this.#server.ask("finish"), late]);
     await this.kill();
     return new Map(failures);
   }

@@ -26,8 +26,7 @@ const flushing = setInterval(() => history.flush(), 100);
 /** What has failed, and with which code → how often. */
 const failures = new Map<string, number>();
 const waiting: (() => void)[] = [];
-let writes = 0;
-let isStopping = false;
+const state = { writes: 0, isStopping: false };
 
 const sourceSocket = connect(settings.sourcePort, "127.0.0.1");
 const source = rpcOver<SourceMethods>(sourceSocket, {});
@@ -66,7 +65,7 @@ const methods = {
   },
   /** Lets what is under way end. */
   finish: async () => {
-    isStopping = true;
+    state.isStopping = true;
     await running;
     clearInterval(flushing);
     history.close();
@@ -77,7 +76,7 @@ const methods = {
     return [...failures];
   },
 };
-const test = new Rpc<Record<never, never>>((batch) => process.send?.(batch), methods);
+const test = new Rpc<Record<string, never>>((batch) => process.send?.(batch), methods);
 process.on("message", (batch) => {
   test.receive(batch);
 });
@@ -87,10 +86,10 @@ process.on("disconnect", () => process.exit());
 async function runClient(client: number): Promise<void> {
   // Two operations on average, and then a pause.
   const pauseMs = (2_000 * clients) / settings.operationsPerSecond;
-  while (!isStopping) {
+  while (!state.isStopping) {
     await delay(Math.random() * 2 * pauseMs);
     // Some at once, with a turn of the event loop between them: what is near is read again at once, too.
-    for (let left = Math.floor(Math.random() * 3); left >= 0 && !isStopping; left -= 1) {
+    for (let left = Math.floor(Math.random() * 3); left >= 0; left -= 1) {
       await operate(client);
       await turn();
     }
@@ -124,15 +123,15 @@ async function read(key: number, by: number): Promise<void> {
 }
 
 async function write(key: number, by: number): Promise<void> {
-  writes += 1;
-  const writeId = writes;
+  state.writes += 1;
+  const writeId = state.writes;
   const calledAt = nowNs();
-  let isSent = false;
+  const progress = { isSent: false };
   let version: number | undefined;
   let returnedAt = never;
   try {
     const written = await registers.update(key, async ({ deadline }) => {
-      isSent = true;
+      progress.isSent = true;
       const deadlineNs = nowNs() + (deadline - performance.now()) * 1e6;
       return { version: await source.ask("write", key, number, writeId, deadlineNs, holdMs()) };
     });
@@ -142,7 +141,7 @@ async function write(key: number, by: number): Promise<void> {
     noteFailure("write", error);
   }
   // Where it was refused before it was sent nothing has happened; otherwise the source knows.
-  if (isSent) history.add({ kind: "write", key, calledAt, returnedAt, version, writeId, by, near: false });
+  if (progress.isSent) history.add({ kind: "write", key, calledAt, returnedAt, version, writeId, by, near: false });
 }
 
 function noteFailure(what: string, error: unknown): void {
