@@ -7,6 +7,7 @@ import { HistoryFile, type Note, Notes } from "./harness/histories/history-file.
 import { withinOneOf } from "./harness/histories/intervals.ts";
 import { judge } from "./harness/histories/judge.ts";
 import { never } from "./harness/histories/linearizability.ts";
+import { shortfalls } from "./harness/histories/run.ts";
 
 async function newDirectory(): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "lockstep-history-"));
@@ -106,6 +107,23 @@ test("a moment is found in intervals that overlap, touch, or hold one another", 
       expect(isWithin(moment)).toBe(expected);
     }
   }
+});
+
+test("a run that lacks something says so, in whatever it lacks", () => {
+  const result = {
+    ...{ reads: 9_500, writes: 500, nearHits: 4_000, nearHitsWhileWriting: 10, unansweredWrites: 1, violations: 0 },
+    ...{ details: [], seconds: 10, failures: new Map(), strikes: new Map([["a fault", { all: 3, counted: 2 }]]) },
+  };
+  const floors = { nearHitShare: 0.4, writeShare: 0.05, strikes: 2, operations: 10_000 };
+  expect(shortfalls(result, floors)).toEqual([]);
+  expect(shortfalls({ ...result, nearHits: 3_000 }, floors)).toEqual([
+    "near hits of the reads: 0.3158, and 0.4 are needed",
+  ]);
+  expect(shortfalls({ ...result, writes: 499, reads: 9_501 }, floors)).toEqual([
+    "writes of the operations: 0.0499, and 0.05 are needed",
+  ]);
+  expect(shortfalls(result, { ...floors, strikes: 3 })).toEqual(["a fault, while writing: 2, and 3 are needed"]);
+  expect(shortfalls(result, { ...floors, operations: 10_001 })).toEqual(["operations: 10000, and 10001 are needed"]);
 });
 
 test("a million notes of 50 keys are judged within ten seconds and a gigabyte", async () => {
