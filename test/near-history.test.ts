@@ -25,7 +25,7 @@ test("near copies that are strict are linearizable under each fault", { timeout:
   await reportRun("near-history", "Reads and writes of three servers with near copies, under faults", result);
   expect(result.details).toEqual([]);
   expect(result.violations).toBe(0);
-  expect(shortfalls(result, { nearHitShare: 1 / 3, writeShare: 0.05, strikes: 2, operations: 20_000 })).toEqual([]);
+  expect(shortfalls(result, { nearHitShare: 1 / 3, writeShare: 0.05, strikes: 1, operations: 20_000 })).toEqual([]);
 });
 
 test("copies that are bounded are caught", { timeout: 60_000 }, async () => {
