@@ -47,7 +47,7 @@ export interface Violation {
  * register exactly if its ranks never fall and the write of each version that is read is in it. A sequence explains a history
  * exactly if it also keeps each operation that had returned before another was called in front of that other (Herlihy and Wing).
  *
- * - Necessary: if A had returned before B was called and has the higher rank, no sequence can have both before each other.
+ * - Necessary: if A had returned before B was called, A has to stand in front of B; with the higher rank it has to stand behind.
  * - Sufficient: if there is no such pair, sort by rank, and by call within a rank. The ranks never fall, and no operation stands
  *   in front of one that had returned before it was called: not one of a lower rank, as there is no such pair; and not one of its
  *   own rank, as these are reads of one version and sorted by call.
