@@ -62,7 +62,7 @@ class History {
 }
 
 async function cutInboxes(client: Redis): Promise<void> {
-  await client.client("KILL", "TYPE", "pubsub");
+  await client.call("CLIENT", "KILL", "TYPE", "pubsub");
 }
 
 it.each(["nothing goes wrong", "connections to the group are cut"])(

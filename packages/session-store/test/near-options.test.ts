@@ -37,7 +37,6 @@ describe("options of near copies", () => {
     const store = new RedisStore(options);
     await store.set("a", { cookie: { originalMaxAge: null }, n: 1 } as never);
     expect(await store.get("a")).toMatchObject({ n: 1 });
-    store.sessions.close();
     const tooShort = { ...options, commitDeadlineMs: 2_302 };
     expect(() => session({ ...tooShort, secret: "test" })).toThrow("commitDeadlineMs");
     expect(() => new RedisStore(tooShort)).toThrow("commitDeadlineMs");
