@@ -60,6 +60,23 @@ describe.each(sessionStacks)("on %s", (sessionStack) => {
   }
 });
 
+describe("on middleware with near copies", () => {
+  let stack: Stack;
+  beforeAll(async () => {
+    const proxied = [slowedServer];
+    stack = await startStack({ sessionStack: "middleware", nearCopies: "on", databaseUrl: database.url, proxied });
+  });
+  afterAll(() => stack.stop());
+
+  // Two more know that a session was loaded by Redis having been asked, which it is not here: packages/session-store/test/near-*.test.ts has the like.
+  for (const { name, run } of rows.filter(({ name }) => name !== "lost-update" && name !== "revival")) {
+    test(`${name} never happens`, async () => {
+      const { violations, detail } = await run(stack);
+      expect(violations, detail).toBe(0);
+    });
+  }
+});
+
 /** The ladder's table: what each rung loses, printed and kept in .lockstep/report. */
 async function report(): Promise<void> {
   const cell = (outcome: Outcome | undefined) =>

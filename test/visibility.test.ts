@@ -226,6 +226,17 @@ describe("three servers with near copies", () => {
     });
   }
 
+  test("signing out on one server signs out on all", async () => {
+    for (const leaving of stack.servers) {
+      const client = await signedInClient(stack.server(1));
+      const before = client.copy();
+      // Each has a copy of the session when it has been asked twice.
+      for (const server of [...stack.servers, ...stack.servers]) expect(await before.isSignedIn(server)).toBe(true);
+      expectSuccess(await client.request("POST", `${leaving}/api/sign-out`));
+      for (const server of stack.servers) expect(await before.isSignedIn(server)).toBe(false);
+    }
+  });
+
   test("no profile, card or page that a server shows after an update is from before it", async () => {
     const { attempts, violations, detail } = await staleProfile(stack);
     expect(attempts).toBeGreaterThan(0);
@@ -251,9 +262,11 @@ describe("three servers with near copies", () => {
   test("the page of the cache shows the members, and that changes were told", async () => {
     const client = await signedInClient(stack.server(1));
     const { body } = await client.request("GET", `${stack.server(1)}/api/cache`);
-    expect(body).toMatchObject({ near: { group: "lockstep", keepsCopies: true, status: { state: "joined" } } });
+    expect(body).toMatchObject({
+      near: ["profiles", "sessions"].map((of) => ({ of, keepsCopies: true, status: { state: "joined" } })),
+    });
     const { text } = await client.request("GET", `${stack.server(1)}/cache`);
-    for (const part of ["Near copies, group", "web-1", "web-2", "web-3"]) expect(text).toContain(part);
+    for (const part of ["Near copies of", "web-1", "web-2", "web-3"]) expect(text).toContain(part);
   });
 });
 

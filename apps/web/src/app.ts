@@ -51,6 +51,7 @@ export function createApp(config: Config, parts: Parts): Express {
     sessionStack({
       stack: config.sessionStack,
       client: parts.stateRedis,
+      near: parts.near.sessions,
       secrets: config.sessionSecrets,
       onCommitError: answerUnsaved(sendPage),
     }),

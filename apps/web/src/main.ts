@@ -23,8 +23,12 @@ async function start(config: Config): Promise<void> {
   };
   const stateRedis = openRedis("state", config.stateRedisUrl, report);
   const cacheRedis = openRedis("cache", config.cacheRedisUrl, report);
-  const near = await openNearCopies(cacheRedis, config, report);
-  const cache = openCache({ client: cacheRedis, near }, report);
+  const [profiles, sessions] = await Promise.all([
+    openNearCopies(cacheRedis, config, report),
+    openNearCopies(stateRedis, config, report),
+  ]);
+  const near = { profiles, sessions };
+  const cache = openCache({ client: cacheRedis, near: profiles }, report);
   const stateCache = openStateCache(stateRedis, report);
   const views = openProfileViews({ database, stateCache, report });
   let isStopping = false;
@@ -43,7 +47,7 @@ async function start(config: Config): Promise<void> {
     await drain(server);
     await views.drain({ timeoutMs: saveMs });
     for (const each of [cache, stateCache]) each.close();
-    await near?.close();
+    await Promise.all([profiles?.close(), sessions?.close()]);
     cacheRedis.disconnect();
     stateRedis.disconnect();
     await database.destroy();

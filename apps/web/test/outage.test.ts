@@ -63,7 +63,7 @@ function appWithPartsAt(port: number, sessionStack: string) {
     return database.destroy();
   });
   return {
-    app: createApp(config, { stateRedis, cache, near: undefined, database, views, isStopping: () => false }),
+    app: createApp(config, { stateRedis, cache, near: {}, database, views, isStopping: () => false }),
     stateRedis,
     reports,
   };

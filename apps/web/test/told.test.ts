@@ -38,7 +38,7 @@ function start() {
   const database = openDatabase({ url: config.databaseUrl, poolSize: 1 });
   const stateCache = openStateCache(stateRedis, () => undefined);
   const views = openProfileViews({ database, stateCache, report: () => undefined });
-  const app = createApp(config, { stateRedis, cache, near: undefined, database, views, isStopping: () => false });
+  const app = createApp(config, { stateRedis, cache, near: {}, database, views, isStopping: () => false });
   return { app, stateRedis, caches: [cache, stateCache], database };
 }
 

@@ -8,8 +8,8 @@ import { type NearFigures, nearFigures } from "./near-copies.ts";
 export interface CacheFigures {
   readonly server: string;
   readonly profileWrites: WritePolicy;
-  /** What near copies did; null: NEAR_COPIES is off. */
-  readonly near: NearFigures | null;
+  /** What near copies did; none where NEAR_COPIES is off. */
+  readonly near: readonly NearFigures[];
   readonly collections: readonly CollectionFigures[];
   readonly views: ViewFigures;
 }
@@ -39,7 +39,7 @@ export async function cacheFigures(
   return {
     server: serverName,
     profileWrites,
-    near: near ? nearFigures(near) : null,
+    near: nearFigures(near),
     collections,
     views: await views.figures(),
   };

@@ -5,10 +5,18 @@ import type { Config } from "../config.ts";
 
 /** What near copies of one Redis did on this server since that started. */
 export interface NearFigures {
+  /** Of what the copies are. */
+  readonly of: keyof NearMemberships;
   readonly group: string;
   readonly keepsCopies: boolean;
   readonly status: NearStatus;
   readonly counts: NearCounts;
+}
+
+/** A server's memberships among those that keep near copies, one for each Redis; none where NEAR_COPIES is off. */
+export interface NearMemberships {
+  readonly profiles?: NearCache | undefined;
+  readonly sessions?: NearCache | undefined;
 }
 
 /**
@@ -34,8 +42,14 @@ export async function openNearCopies(
   });
 }
 
-export function nearFigures(near: NearCache): NearFigures {
-  return { group: near.group, keepsCopies: near.copies, status: near.status(), counts: near.counts() };
+export function nearFigures({ profiles, sessions }: NearMemberships): NearFigures[] {
+  return [profiles && figuresOf("profiles", profiles), sessions && figuresOf("sessions", sessions)].filter(
+    (figures) => figures !== undefined,
+  );
+}
+
+function figuresOf(of: NearFigures["of"], near: NearCache): NearFigures {
+  return { of, group: near.group, keepsCopies: near.copies, status: near.status(), counts: near.counts() };
 }
 
 function sentenceOf(event: NearEvent): string | undefined {

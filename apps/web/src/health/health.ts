@@ -1,8 +1,8 @@
 import type { Cache } from "@lockstep/cache";
-import type { NearCache } from "@lockstep/near-cache";
 import { Router } from "express";
 import { sql } from "kysely";
 import type { Redis } from "ioredis";
+import type { NearMemberships } from "../cache/near-copies.ts";
 import type { Database } from "../database/tables.ts";
 import type { ProfileViews } from "../profiles/profile-views.ts";
 
@@ -13,8 +13,7 @@ export interface Parts {
   readonly database: Database;
   readonly stateRedis: Redis;
   readonly cache: Cache;
-  /** Its membership among the servers with near copies, if there are any. */
-  readonly near: NearCache | undefined;
+  readonly near: NearMemberships;
   readonly views: ProfileViews;
   /** True from the moment the server has been asked to stop. */
   readonly isStopping: () => boolean;

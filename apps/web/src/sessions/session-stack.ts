@@ -1,3 +1,4 @@
+import type { NearCache } from "@lockstep/near-cache";
 import { session, RedisStore, type SessionEvent } from "@lockstep/session-store";
 import { RedisStore as ConnectRedis } from "connect-redis";
 import type { Request, RequestHandler, Response } from "express";
@@ -37,12 +38,14 @@ export function sessionStack(options: StackOptions): RequestHandler {
 interface StackOptions {
   readonly stack: Config["sessionStack"];
   readonly client: Redis;
+  /** This server's membership among those with near copies of sessions; connect-redis knows of none. */
+  readonly near: NearCache | undefined;
   readonly secrets: string[];
   /** Answers in the handler's place if the session could not be stored; only `session()` finds out in time. */
   readonly onCommitError: (error: Error, req: Request, res: Response) => void;
 }
 
-function chooseStack({ stack, client, secrets, onCommitError }: StackOptions): RequestHandler {
+function chooseStack({ stack, client, near, secrets, onCommitError }: StackOptions): RequestHandler {
   const { name, ...cookie } = sessionCookie;
   const options = {
     name,
@@ -55,9 +58,9 @@ function chooseStack({ stack, client, secrets, onCommitError }: StackOptions): R
     case "connect-redis":
       return expressSession({ ...options, store: new ConnectRedis({ client }) });
     case "store":
-      return expressSession({ ...options, store: new RedisStore({ client, onEvent }) });
+      return expressSession({ ...options, store: new RedisStore({ client, near, onEvent }) });
     case "middleware":
-      return session({ ...options, client, onCommitError, onEvent });
+      return session({ ...options, client, near, onCommitError, onEvent });
   }
 }
 
@@ -76,6 +79,9 @@ function onEvent(event: SessionEvent): void {
       return;
     case "touch-failed":
       console.warn(`A session's use was not recorded: ${event.error.message}`);
+      return;
+    case "unsafe-redis":
+      console.warn(event.error.message);
       return;
     case "breaker":
       if (event.state !== "half-open")

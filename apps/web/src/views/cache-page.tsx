@@ -113,7 +113,9 @@ export function CachePage({ server, profileWrites, near, collections, views }: C
       <p>
         <code>PROFILE_WRITES={profileWrites}</code>: {policies[profileWrites]}
       </p>
-      {near && <NearCopies {...near} />}
+      {near.map((each) => (
+        <NearCopies {...each} />
+      ))}
       {collections.map((collection) => (
         <Collection {...collection} />
       ))}

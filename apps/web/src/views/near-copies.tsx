@@ -2,12 +2,12 @@ import type { NearFigures } from "../cache/near-copies.ts";
 import { Figure } from "./figure.tsx";
 
 /** Who keeps copies in memory, and what it took to keep them true. */
-export function NearCopies({ group, keepsCopies, status, counts }: NearFigures) {
+export function NearCopies({ of, group, keepsCopies, status, counts }: NearFigures) {
   const { state, members, leaseLeftMs, copies } = status;
   return (
-    <section aria-label="Near copies">
+    <section aria-label={`Near copies of ${of}`}>
       <h2>
-        Near copies, group <em>{group}</em>
+        Near copies of <em>{of}</em>, group {group}
       </h2>
       <p class="lead">
         {keepsCopies
