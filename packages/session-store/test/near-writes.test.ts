@@ -78,7 +78,11 @@ describe("a write of a session with near copies", () => {
     await one.create("a", { n: 0 });
     let isOver = false;
     const reading = (async () => {
-      while (!isOver) await one.sessions.load("a");
+      while (!isOver) {
+        await one.sessions.load("a");
+        // Also where it is answered from memory others have their turn.
+        await new Promise((resolve) => setImmediate(resolve));
+      }
     })();
     for (let n = 1; n <= 50; n += 1) {
       await two.change("a", { n });
