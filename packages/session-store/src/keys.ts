@@ -38,7 +38,7 @@ export interface Keys {
   /** All rows of all users by when their sessions are expected to end: a sorted set. */
   readonly due: string;
   /** The mark of a record's pending writes, in the same Cluster slot: where servers keep near copies. */
-  mark(key: string): string;
+  readonly mark: (key: string) => string;
   /** Where servers say that they keep near copies of these sessions. */
   readonly claim: string;
   /** The pub/sub channel of what sessions go through. */

@@ -76,9 +76,9 @@ describe("a write of a session with near copies", () => {
   it("leaves no old copy with who reads all the time", async () => {
     const [one, two] = (await openGroup(clients)) as Two;
     await one.create("a", { n: 0 });
-    let isOver = false;
+    const over = new AbortController();
     const reading = (async () => {
-      while (!isOver) {
+      while (!over.signal.aborted) {
         await one.sessions.load("a");
         // Also where it is answered from memory others have their turn.
         await new Promise((resolve) => setImmediate(resolve));
@@ -88,7 +88,7 @@ describe("a write of a session with near copies", () => {
       await two.change("a", { n });
       expect(await one.data("a")).toEqual({ n });
     }
-    isOver = true;
+    over.abort();
     await reading;
   });
 });

@@ -23,13 +23,13 @@ export interface GroupOptions extends Partial<SessionsOptions> {
 
 /** Opens servers of one group and prefix, past the time in which a new group holds writes up. */
 export async function openGroup(clients: readonly Redis[], options: GroupOptions = {}): Promise<NearEngine[]> {
-  const { wrap = (near) => near, create, leaseMs = 300, prefix = uniquePrefix(), ...others } = options;
+  const { wrap, create, leaseMs = 300, prefix = uniquePrefix(), ...others } = options;
   const group = `test-${randomUUID()}`;
   const engines: NearEngine[] = [];
   for (const [index, client] of clients.entries()) {
     const near = await joinNearCache({ client, group, leaseMs });
     onTestFinished(() => near.close());
-    const engine = startEngine(client, { prefix, ...others, near: wrap(near, index) }, create);
+    const engine = startEngine(client, { prefix, ...others, near: wrap ? wrap(near, index) : near }, create);
     engines.push({ ...engine, near, client });
   }
   const [first] = engines;
