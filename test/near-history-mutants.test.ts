@@ -11,7 +11,7 @@ const mutations: readonly (Mutation & { readonly rule: string; readonly of: "cac
     name: "history-endless-lease",
     of: "near-cache",
     file: "src/lease.ts",
-    cut: "return performance.now() < this.#endsAt && Date.now() < this.#wallEndsAt;",
+    cut: "return now < this.#endsAt && Date.now() < this.#wallEndsAt;",
     instead: "return this.#endsAt > -Infinity;",
   },
   {
