@@ -1,5 +1,7 @@
-import { describe, expect, it, vi } from "vitest";
+import { joinNearCache } from "@lockstep/near-cache";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { type NearServer, openGroup } from "./harness/near.ts";
+import { uniqueName } from "./harness/redis.ts";
 import { openServer } from "./harness/server.ts";
 import { Source } from "./harness/source.ts";
 import { until } from "./harness/until.ts";
@@ -64,6 +66,10 @@ describe("a strict collection with near copies", () => {
       code: "UNSAFE_REDIS",
     });
     await expect(outsider.cache.ready()).rejects.toMatchObject({ code: "UNSAFE_REDIS" });
+    const near = await joinNearCache({ client: outsider.client, group: uniqueName(), leaseMs: 300 });
+    onTestFinished(() => near.close());
+    const other = openServer(source, { name: one.cache.name, client: outsider.client, near });
+    await expect(other.cache.ready()).rejects.toMatchObject({ code: "UNSAFE_REDIS" });
     expect(outsider.events).toContainEqual(expect.objectContaining({ type: "unsafe-redis" }));
   });
 });

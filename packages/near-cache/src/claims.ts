@@ -1,4 +1,4 @@
-import { type Commands, claimText } from "@lockstep/redis-kit";
+import { type Commands, claimOf, claimText, nearProtocol } from "@lockstep/redis-kit";
 
 /** How long a claim counts, and how often it is made anew. */
 const claimMs = 60_000;
@@ -35,6 +35,9 @@ export class Claims {
   /** One that can't be made now is made next time: it is a help to who sets servers up, and nothing rests on it. */
   async #make(key: string): Promise<void> {
     try {
+      const made = await claimOf(this.#commands, key);
+      // One of others stays: whoever looks for it, this server's caches among them, is to find it.
+      if (made && (made.group !== this.#group || made.version !== nearProtocol)) return;
       const text = await claimText(this.#commands, this.#group, claimMs);
       await this.#commands.send("a claim of near copies", (client) => client.set(key, text));
     } catch {
