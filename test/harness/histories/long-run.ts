@@ -11,7 +11,7 @@ import type { Coherence } from "./settings.ts";
 export async function longRun({ minutes, coherence }: { minutes: number; coherence: Coherence }): Promise<boolean> {
   const result = await runHistory({
     ...{ coherence, minutes, rounds: 1, calmMs: 2_000 },
-    ...{ servers: 3, clients: 16, operationsPerSecond: 800, keys: 50, writeShare: 0.06 },
+    ...{ servers: 3, clients: 16, operationsPerSecond: 800, keys: 50, writeShare: 0.065 },
     programs: { server: await buildServer(), source: await buildSource() },
     faults: (deployment) => faultsOf(deployment, { stoppedMs: 10_000, blackHoleMs: 4_000, blockedMs: 3_000 }),
   });
