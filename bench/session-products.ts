@@ -1,3 +1,4 @@
+import { joinNearCache } from "@lockstep/near-cache";
 import { RedisStore as LockstepStore, session as lockstepSession } from "@lockstep/session-store";
 import { RedisStore as ConnectRedisStore } from "connect-redis";
 import type { RequestHandler } from "express";
@@ -129,10 +130,28 @@ const lockstep: SessionProduct = {
   open: (redisUrl, prefix) => onRedis(redisUrl, (client) => lockstepSession({ client, prefix, secret })),
 };
 
+const lockstepNear: SessionProduct = {
+  name: "lockstep session(), near copies",
+  configuration: `${versionOf("@lockstep/session-store")}, ${versionOf("@lockstep/near-cache")}, ${versionOf("ioredis")}; the defaults, alone in its group`,
+  usesRedis: true,
+  open: async (redisUrl, prefix) => {
+    const client = new Redis(redisUrl, { protocol: 2 });
+    const near = await joinNearCache({ client, group: prefix });
+    return {
+      middleware: lockstepSession({ client, near, prefix, secret }),
+      close: async () => {
+        await near.close();
+        await client.quit();
+      },
+    };
+  },
+};
+
 /** The first is what the others are compared with. */
 export const sessionProducts: readonly SessionProduct[] = [
   connectRedis,
   lockstep,
+  lockstepNear,
   lockstepRedisStore,
   memoryStore,
   oneRecordForAll,
