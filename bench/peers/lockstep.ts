@@ -1,9 +1,14 @@
 import { type CacheOptions, type CollectionOptions, createCache } from "@lockstep/cache";
+import { joinNearCache } from "@lockstep/near-cache";
 import { Redis } from "ioredis";
 import { installedVersion } from "./installed-version.ts";
 import { type CacheClient, type CacheProduct, ttlMs, type Value } from "./product.ts";
 
-export type LockstepSettings = Partial<CollectionOptions<Value>> & Pick<CacheOptions, "deadlineMs">;
+export type LockstepSettings = Partial<CollectionOptions<Value>> &
+  Pick<CacheOptions, "deadlineMs"> & {
+    /** Whether its servers keep near copies that are strict. */
+    readonly near?: boolean;
+  };
 
 export const lockstep = lockstepWith("lockstep", {});
 
@@ -48,8 +53,9 @@ export function lockstepWith(name: string, settings: LockstepSettings, collectio
       // The cache answers for an outage; without a listener ioredis prints each error.
       client.on("error", () => undefined);
       await new Promise((resolve) => client.once("ready", resolve));
-      const { deadlineMs, ...options } = settings;
-      const cache = createCache({ client, name: prefix, deadlineMs });
+      const { deadlineMs, near: isNear = false, ...options } = settings;
+      const near = isNear ? await joinNearCache({ client, group: prefix }) : undefined;
+      const cache = createCache({ client, near, name: prefix, deadlineMs });
       await cache.ready();
       const collections = Array.from({ length: collectionCount }, (_, index) =>
         cache.collection<Value>(`value-${index}`, {
@@ -72,8 +78,10 @@ export function lockstepWith(name: string, settings: LockstepSettings, collectio
           });
         },
         invalidate: (id) => of(id).invalidate(id),
+        ...(near && { isCopied: async (id: string) => (await of(id).lookup(id)).from === "near" }),
         close: async () => {
           cache.close();
+          await near?.close();
           await client.quit();
         },
       };

@@ -42,5 +42,7 @@ export interface CacheClient {
   update(id: string, value: Value): Promise<void>;
   /** Makes the cache forget a value, after a write that went past it. */
   invalidate(id: string): Promise<void>;
+  /** Whether this process would answer from its own memory now; absent: it can't tell. */
+  isCopied?(id: string): Promise<boolean>;
   close(): Promise<void>;
 }

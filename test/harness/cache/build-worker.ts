@@ -7,5 +7,5 @@ import { buildProgram, type Mutation } from "../mutant.ts";
  * @throws {Error} unless the mutation applies
  */
 export function buildWorker(mutation?: Mutation): Promise<string> {
-  return buildProgram("test/harness/cache/worker.ts", "cache", mutation);
+  return buildProgram("test/harness/cache/worker.ts", "cache", mutation, ["near-cache"]);
 }

@@ -14,7 +14,9 @@ export interface OpenOptions {
 }
 
 /** One cache as one server has it. */
-export interface CacheOnServer extends CacheClient {
+export interface CacheOnServer extends Omit<CacheClient, "isCopied"> {
+  /** Whether the server would answer from its own memory now; `undefined`: it can't tell. */
+  isCopied(id: string): Promise<boolean | undefined>;
   readonly server: CacheServer;
   /** How it was opened: a server that is to join opens it in the same way. */
   readonly options: OpenOptions;
@@ -63,6 +65,7 @@ export class CacheServer {
       getMany: (ids) => this.#worker.ask("getMany", prefix, ids),
       update: (id, value) => this.#worker.ask("update", prefix, id, value),
       invalidate: (id) => this.#worker.ask("invalidate", prefix, id),
+      isCopied: (id) => this.#worker.ask("isCopied", prefix, id),
       close: () => this.#worker.ask("close", prefix),
     };
   }

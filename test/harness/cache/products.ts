@@ -16,6 +16,7 @@ export const maxSourceConcurrency = 4;
 /** By name, loaded when asked for: a server is to hold the code of its own product alone. */
 const loads: Readonly<Record<string, (name: string) => Promise<CacheProduct>>> = {
   lockstep: (name) => lockstep(name, { ...unhurried, ...patient }),
+  "lockstep, near copies": (name) => lockstep(name, { ...unhurried, near: true }),
   "lockstep, cache-aside": (name) => lockstep(name, { ...unhurried, ...patient, writePolicy: "cache-aside" }),
   "lockstep, brief": (name) => lockstep(name, { ...unhurried, ...brief }),
   "lockstep, brief, cache-aside": (name) => lockstep(name, { ...unhurried, ...brief, writePolicy: "cache-aside" }),

@@ -30,6 +30,7 @@ const methods = {
   getMany: async (cache: string, ids: readonly string[]) => opened(cache).getMany(ids),
   update: async (cache: string, id: string, value: Value) => opened(cache).update(id, value),
   invalidate: async (cache: string, id: string) => opened(cache).invalidate(id),
+  isCopied: async (cache: string, id: string) => opened(cache).isCopied?.(id),
   armBoundary: (fatal: number) => boundaries.arm(fatal),
   passedBoundaries: () => boundaries.disarm(),
   memory: () => {
