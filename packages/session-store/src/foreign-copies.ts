@@ -41,7 +41,17 @@ export class ForeignCopies {
   }
 
   /**
-   * To be called with each load and write, and waited for before it has succeeded.
+   * To be called with each birth, which goes on meanwhile: nobody has a copy of what is not there yet.
+   *
+   * @throws {@link SessionStoreError} `UNSAFE_REDIS`, where copies were found at the last look
+   */
+  checkBirth(): void {
+    this.check()?.catch(() => undefined);
+    if (this.#danger !== undefined) throw unsafe(this.#danger);
+  }
+
+  /**
+   * To be called with each load and each other write, and waited for: by a write before it is sent, by a load before it is answered.
    *
    * @returns `undefined`: there is nothing to wait for
    * @throws {@link SessionStoreError} `UNSAFE_REDIS`, by its promise

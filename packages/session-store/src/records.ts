@@ -302,10 +302,11 @@ export class Records {
     send: (withinMs: number, begun?: BegunWrite) => Promise<T>,
   ): Promise<T> {
     const { withinMs = Infinity, ends = false, isBirth = false } = order;
-    const checking = this.#near.foreign.check();
+    const { foreign, own } = this.#near;
+    if (isBirth) foreign.checkBirth();
+    const checking = isBirth ? undefined : foreign.check();
     if (checking) await checking;
     const sent = (leftMs: number, begun?: BegunWrite) => write(() => send(leftMs, begun));
-    const { own } = this.#near;
     return own && !isBirth ? own.writes.write(key, { withinMs, ends }, sent) : sent(withinMs);
   }
 
