@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 import { failureOf } from "./harness/engine.ts";
 import { type NearEngine, keysOf, nearWith, openGroup, until } from "./harness/near.ts";
-import { testClient } from "./harness/redis.ts";
+import { intercept, testClient } from "./harness/redis.ts";
 
 const clients = [testClient(), testClient()] as const;
 
@@ -45,6 +45,34 @@ describe("a write of a session with near copies", () => {
     expect(revokes).toBe(3);
     expect(await one.data("settling")).toEqual({ n: 2 });
     expect(await one.client.exists(mark)).toBe(0);
+  });
+
+  it("takes effect once where the client sends its finish again", async () => {
+    let isToBeTwice = false;
+    const client = intercept(clients[0], async (send) => {
+      const isTwice = isToBeTwice;
+      isToBeTwice = false;
+      const reply = await send();
+      return isTwice ? send() : reply;
+    });
+    const wrap = (near: NearEngine["near"]) =>
+      nearWith(near, {
+        revoke: async (...args) => {
+          const outcome = await near.revoke(...args);
+          isToBeTwice = hasLostAnswer;
+          hasLostAnswer = false;
+          return outcome;
+        },
+      });
+    let hasLostAnswer = false;
+    const [one] = (await openGroup([client], { wrap })) as [NearEngine];
+    hasLostAnswer = true;
+    expect(await one.change("settling", { n: 2 })).toBe("stored");
+    expect(one.counted("merged")).toEqual([]);
+    expect(await one.data("settling")).toEqual({ n: 2 });
+    hasLostAnswer = true;
+    await one.sessions.destroy("settling");
+    expect(await one.sessions.load("settling")).toBeUndefined();
   });
 
   it("changes nothing, and says so, where this server is in no group", async () => {
