@@ -51,6 +51,11 @@ export class AskedProcess<Asked extends Answers> {
     }
   }
 
+  /** To pause it, let it go on, or end it at once. */
+  kill(signal: "SIGSTOP" | "SIGCONT" | "SIGKILL"): void {
+    this.#child.kill(signal);
+  }
+
   async stop(): Promise<void> {
     if (this.#child.connected) this.#child.disconnect();
     const overdue = setTimeout(() => this.#child.kill("SIGKILL"), stopTimeoutMs);

@@ -2,7 +2,7 @@ import { bentocache, bentocacheL2Only } from "./peers/bentocache.ts";
 import { cacheAside } from "./peers/cache-aside.ts";
 import { cacheable, cacheableL2Only } from "./peers/cacheable.ts";
 import { inProcess } from "./peers/in-process.ts";
-import { lockstep, lockstepAsking, lockstepBounded, lockstepWith } from "./peers/lockstep.ts";
+import { lockstep, lockstepAsking, lockstepBounded, lockstepNear, lockstepWith } from "./peers/lockstep.ts";
 import type { CacheProduct, Value } from "./peers/product.ts";
 import { rawRedis } from "./raw-redis.ts";
 
@@ -12,7 +12,7 @@ export { inProcess, rawRedis };
 export const cachingInRedis: readonly CacheProduct[] = [cacheAside, lockstep, bentocacheL2Only, cacheableL2Only];
 
 /** A read that hits is answered by the process itself, if it has asked before; Redis stands behind it. */
-export const cachingInProcess: readonly CacheProduct[] = [lockstepBounded, bentocache, cacheable];
+export const cachingInProcess: readonly CacheProduct[] = [lockstepNear, lockstepBounded, bentocache, cacheable];
 
 /** The ways to ask Lockstep for many values. */
 export const askingForMany: readonly CacheProduct[] = [

@@ -1,4 +1,4 @@
-// npm run bench -- cache|sessions [--quick]: what the benchmark needs, its build, then the benchmark itself.
+// npm run bench -- cache|sessions|near [--quick]: what the benchmark needs, its build, then the benchmark itself.
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { prepare } from "../infra/local/prerequisites.mjs";
@@ -6,10 +6,12 @@ import { messageOf } from "../infra/local/progress.mjs";
 
 const repository = fileURLToPath(new URL("../", import.meta.url));
 const built = join(repository, ".lockstep/bench");
-const usage = `npm run bench -- cache|sessions [--quick]
+const names = ["cache", "sessions", "near"];
+const usage = `npm run bench -- ${names.join("|")} [--quick]
 
   cache     Lockstep's cache beside other products, on one Redis of its own; about three minutes
   sessions  Lockstep's sessions beside other products, in Express servers on one Redis of its own; about six minutes
+  near      what near copies cost and save, in groups of up to 64; about two minutes
   --quick   everything once and briefly, to see that it runs: the figures mean nothing`;
 
 const interrupted = new AbortController();
@@ -22,7 +24,7 @@ process.exit(await main(process.argv.slice(2)));
  * @returns {Promise<number>} the exit code
  */
 async function main([name, ...flags]) {
-  if (!(name === "cache" || name === "sessions") || flags.some((flag) => flag !== "--quick")) {
+  if (name === undefined || !names.includes(name) || flags.some((flag) => flag !== "--quick")) {
     console.error(usage);
     return 2;
   }
@@ -44,7 +46,15 @@ async function buildBenchmarks() {
   await build({
     config: false,
     cwd: join(repository, "bench"),
-    entry: ["cache.ts", "client-process.ts", "sessions.ts", "session-server.ts", "load-process.ts"],
+    entry: [
+      "cache.ts",
+      "client-process.ts",
+      "sessions.ts",
+      "session-server.ts",
+      "load-process.ts",
+      "near.ts",
+      "near-process.ts",
+    ],
     outDir: built,
     platform: "node",
     target: "node20",

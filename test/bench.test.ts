@@ -33,6 +33,15 @@ describe("npm run bench", () => {
     120_000,
   );
 
+  it("measures what near copies cost and save, in every group", async () => {
+    const args = [join(repository, "bench/run.mjs"), "near", "--quick"];
+    await runCommand({ name: "The benchmark", command: process.execPath, args });
+    const report = await readFile(join(repository, ".lockstep/report/bench-near-quick.md"), "utf8");
+    for (const part of ["| 64 members |", "| 1000 ms |", "| the first write, at once |", "| 64, 0.5 ms, near copies |"])
+      expect(report).toContain(part);
+    expect(report).not.toMatch(/NaN|undefined|Infinity/);
+  }, 120_000);
+
   it("compares the turns of one round, and takes the median of what it finds", () => {
     const summary = summarize([turn(20), turn(60), turn(40)], [turn(10), turn(15), turn(40)]);
     expect(summary.ratio).toEqual({ median: 2, min: 1, max: 4 });

@@ -15,6 +15,9 @@ export const lockstep = lockstepWith("lockstep", {});
 /** Copies in the process, for as long as a benchmark lasts. */
 export const lockstepBounded = lockstepWith("lockstep, bounded", { coherence: "bounded", copyMs: 600_000 });
 
+/** Copies in the process that are never stale, alone in its group. */
+export const lockstepNear = lockstepWith("lockstep, near copies", { near: true });
+
 /** The defaults, with another way to ask for many values. */
 export function lockstepAsking(
   name: string,

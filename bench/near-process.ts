@@ -1,0 +1,125 @@
+// Several members of a group of near copies in a process of their own: each with its client, its cache and its collection.
+import { setTimeout as delay } from "node:timers/promises";
+import { type Collection, createCache } from "@lockstep/cache";
+import { joinNearCache } from "@lockstep/near-cache";
+import { Redis } from "ioredis";
+import { answerParent } from "./asked-process.ts";
+import type { Value } from "./peers/product.ts";
+import { valueOf } from "./values.ts";
+
+export interface NearOpenRequest {
+  readonly redisUrl: string;
+  /** Of cache and group. */
+  readonly name: string;
+  readonly members: number;
+  /** Without, their collections are strict and read Redis. */
+  readonly isNear: boolean;
+}
+
+export interface MixRequest {
+  readonly ids: number;
+  readonly durationMs: number;
+  readonly maxCalls: number;
+  /** How many reads come with each write. */
+  readonly readsPerWrite: number;
+}
+
+export interface MixRun {
+  readonly calls: number;
+  readonly elapsedMs: number;
+}
+
+/** Longer than a new Redis keeps from caching. */
+const copyTimeoutMs = 15_000;
+
+const value = valueOf(450);
+let members: readonly Member[] = [];
+
+interface Member {
+  readonly values: Collection<Value>;
+  close(): Promise<void>;
+}
+
+const answers = {
+  open: async ({ redisUrl, name, members: count, isNear }: NearOpenRequest): Promise<void> => {
+    members = await Promise.all(Array.from({ length: count }, () => open(redisUrl, name, isNear)));
+  },
+  /** Each member reads until its own memory answers, or Redis where there is no near copy. */
+  hold: async ({ ids, from }: { ids: number; from: "near" | "shared" }): Promise<void> => {
+    for (const { values } of members) for (const id of idsOf(ids)) await untilFrom(values, id, from);
+  },
+  /** The first member writes so often, and rests after each for as long as that took. @returns what each took, in ms */
+  write: async ({ writes, rests }: { writes: number; rests: boolean }): Promise<Float64Array> => {
+    const [first] = members;
+    const took = new Float64Array(writes);
+    for (let index = 0; index < writes; index += 1) {
+      const start = performance.now();
+      await first?.values.update("id-0", async () => value);
+      took[index] = performance.now() - start;
+      if (rests) await delay(Math.max(1, took[index] ?? 0));
+    }
+    return took;
+  },
+  /** The same for so long. */
+  writeFor: async ({ durationMs }: { durationMs: number }): Promise<Float64Array> => {
+    const [first] = members;
+    const took: number[] = [];
+    const end = performance.now() + durationMs;
+    while (performance.now() < end) {
+      const start = performance.now();
+      await first?.values.update("id-0", async () => value);
+      took.push(performance.now() - start);
+      await delay(1);
+    }
+    return Float64Array.from(took);
+  },
+  /** The first member reads and writes, one call after the other. */
+  mix: async ({ ids: count, durationMs, maxCalls, readsPerWrite }: MixRequest): Promise<MixRun> => {
+    const [first] = members;
+    const ids = idsOf(count);
+    const start = performance.now();
+    let calls = 0;
+    while (calls < maxCalls && performance.now() - start < durationMs) {
+      const id = ids[Math.floor(Math.random() * ids.length)] ?? "id-0";
+      if (calls % (readsPerWrite + 1) === readsPerWrite) await first?.values.update(id, async () => value);
+      else await first?.values.get(id);
+      calls += 1;
+    }
+    return { calls, elapsedMs: performance.now() - start };
+  },
+  close: async (): Promise<void> => {
+    await Promise.all(members.map((member) => member.close()));
+    members = [];
+  },
+};
+
+export type NearAnswers = typeof answers;
+
+answerParent(answers);
+
+async function open(redisUrl: string, name: string, isNear: boolean): Promise<Member> {
+  const client = new Redis(redisUrl, { protocol: 2 });
+  const near = isNear ? await joinNearCache({ client, group: name }) : undefined;
+  const cache = createCache({ client, near, name });
+  const values = cache.collection<Value>("value", { load: async () => value, ttlMs: 600_000 });
+  return {
+    values,
+    close: async () => {
+      cache.close();
+      await near?.close();
+      client.disconnect();
+    },
+  };
+}
+
+async function untilFrom(values: Collection<Value>, id: string, from: "near" | "shared"): Promise<void> {
+  const start = performance.now();
+  while ((await values.lookup(id)).from !== from) {
+    if (performance.now() - start > copyTimeoutMs) throw new Error(`No read was answered from ${from} in time.`);
+    await delay(20);
+  }
+}
+
+function idsOf(count: number): string[] {
+  return Array.from({ length: count }, (_, index) => `id-${index}`);
+}

@@ -1,0 +1,233 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import { AskedProcess } from "./asked-process.ts";
+import { type BenchOptions, type Benchmark, runBenchmark } from "./benchmark.ts";
+import { DelayProxy } from "./delay-proxy.ts";
+import type { Surroundings } from "./line-measurement.ts";
+import type { NearAnswers } from "./near-process.ts";
+import type { Section } from "./report.ts";
+
+const groups = [1, 3, 8, 64] as const;
+const pausesMs = [50, 200, 1_000] as const;
+const readsPerWrite = [100, 20, 1] as const;
+const delaysMs = [0, 0.5] as const;
+
+/** The members of a large group share so many processes, beside that of the writer. */
+const otherProcesses = 2;
+
+const benchmark: Benchmark = {
+  name: "near",
+  title: "What near copies cost, and what they save",
+  role: "cache",
+  pace: { rounds: 5, turnMs: 700, warmUpMs: 200 },
+  describe: () => [
+    "Redis as infra/redis/cache.conf has it. Leases of a second. Values of 450 B, from a source that answers at once.",
+    `The writer is a process of its own; the other members of a group share ${otherProcesses}.`,
+    "What a near hit takes stands in `npm run bench -- cache`; what sessions take, in `npm run bench -- sessions`.",
+  ],
+  measure: async (surroundings, tell) => {
+    tell(await writes(surroundings));
+    tell(await pausedMember(surroundings));
+    tell(await deadMember(surroundings));
+    const { section, commands } = await mixes(surroundings);
+    tell(section);
+    tell(commands);
+    return true;
+  },
+};
+
+/** Measures groups of near copies. @returns the exit code */
+export function bench(options: BenchOptions): Promise<number> {
+  return runBenchmark(benchmark, options);
+}
+
+/** A group whose first process has the writer alone. */
+class Group {
+  readonly processes: readonly AskedProcess<NearAnswers>[];
+  readonly #ids: number;
+  readonly #from: "near" | "shared";
+
+  private constructor(processes: readonly AskedProcess<NearAnswers>[], ids: number, from: "near" | "shared") {
+    this.processes = processes;
+    this.#ids = ids;
+    this.#from = from;
+  }
+
+  static async open(size: number, redisPort: number, { isNear = true, ids = 1, alone = false } = {}): Promise<Group> {
+    const others = alone ? size - 1 : Math.min(size - 1, otherProcesses);
+    const processes = Array.from({ length: 1 + others }, () => new AskedProcess<NearAnswers>("near-process"));
+    const group = new Group(processes, ids, isNear ? "near" : "shared");
+    const name = `bench-${randomUUID()}`;
+    const redisUrl = `redis://127.0.0.1:${redisPort}`;
+    for (const [index, process] of processes.entries()) {
+      const members = index === 0 ? 1 : share(size - 1, others, index - 1);
+      await process.ask("open", { redisUrl, name, members, isNear });
+    }
+    await group.writer.ask("write", { writes: 1, rests: false });
+    await group.hold();
+    return group;
+  }
+
+  get writer(): AskedProcess<NearAnswers> {
+    const [first] = this.processes;
+    if (first === undefined) throw new RangeError("A group has a writer.");
+    return first;
+  }
+
+  async hold(): Promise<void> {
+    for (const process of this.processes) await process.ask("hold", { ids: this.#ids, from: this.#from });
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.processes.map((process) => process.stop()));
+  }
+}
+
+function share(members: number, among: number, index: number): number {
+  return Math.floor(members / among) + (index < members % among ? 1 : 0);
+}
+
+async function writes({ redisPort, pace, signal }: Surroundings): Promise<Section> {
+  const count = pace.rounds === 1 ? 5 : 400;
+  const rows = [["group", "× no group", "median ms", "p99 ms", "p99.9 ms"]];
+  let baseline: number | undefined;
+  for (const size of [undefined, ...groups]) {
+    signal.throwIfAborted();
+    const group = await Group.open(size ?? 1, redisPort, { isNear: size !== undefined });
+    try {
+      await group.writer.ask("write", { writes: count >> 2, rests: true });
+      const took = await group.writer.ask("write", { writes: count, rests: true });
+      const median = quantile(took, 0.5);
+      baseline ??= median;
+      const name = size === undefined ? "no near copies" : `${size} members`;
+      rows.push([name, (median / baseline).toFixed(2), ...[0.5, 0.99, 0.999].map((part) => ms(quantile(took, part)))]);
+    } finally {
+      await group.close();
+    }
+  }
+  return { title: "A strict write, each followed by a rest as long", rows, remarks: [] };
+}
+
+async function pausedMember({ redisPort, pace, signal }: Surroundings): Promise<Section> {
+  const rows = [["one of three members is stopped for", "writes", "median ms", "longest ms"]];
+  for (const pauseMs of pausesMs) {
+    signal.throwIfAborted();
+    const group = await Group.open(3, redisPort, { alone: true });
+    try {
+      const took: number[] = [];
+      for (let round = 0; round < Math.min(pace.rounds, 3); round += 1) {
+        const writing = group.writer.ask("writeFor", { durationMs: pauseMs + 400 });
+        await delay(100);
+        group.processes[1]?.kill("SIGSTOP");
+        await delay(pauseMs);
+        group.processes[1]?.kill("SIGCONT");
+        took.push(...(await writing));
+      }
+      const all = Float64Array.from(took);
+      rows.push([`${pauseMs} ms`, String(all.length), ms(quantile(all, 0.5)), ms(Math.max(...all))]);
+    } finally {
+      await group.close();
+    }
+  }
+  return { title: "A member that is paused", rows, remarks: [] };
+}
+
+async function deadMember({ redisPort, pace, signal }: Surroundings): Promise<Section> {
+  const rows = [["after one of three members was killed", "ms"]];
+  const write = async (group: Group) => ms((await group.writer.ask("write", { writes: 1, rests: false }))[0] ?? NaN);
+  for (const waitMs of [0, 2_500]) {
+    signal.throwIfAborted();
+    if (waitMs > 0 && pace.rounds === 1) continue;
+    const group = await Group.open(3, redisPort, { alone: true });
+    try {
+      group.processes[1]?.kill("SIGKILL");
+      await delay(Math.max(20, waitMs));
+      rows.push([
+        waitMs === 0 ? "the first write, at once" : `the first write, ${waitMs} ms later`,
+        await write(group),
+      ]);
+      rows.push(["the next write", await write(group)]);
+    } finally {
+      await group.close();
+    }
+  }
+  return { title: "A member that dies", rows, remarks: [] };
+}
+
+/** Twenty ids, read and written by one member of each process. */
+async function mixes(surroundings: Surroundings): Promise<{ section: Section; commands: Section }> {
+  const { redisPort, pace, signal, observer } = surroundings;
+  const rows = [["group, Redis away", ...readsPerWrite.flatMap((reads) => [`${reads}:1 µs`, "× without"])]];
+  const commands = [["three members", ...readsPerWrite.map((reads) => `${reads}:1`)]];
+  const verdicts: string[] = [];
+  for (const delayMs of delaysMs) {
+    const proxy = delayMs > 0 ? await DelayProxy.start(redisPort, delayMs) : undefined;
+    try {
+      for (const size of groups) {
+        const plain: number[] = [];
+        for (const isNear of [false, true]) {
+          signal.throwIfAborted();
+          const group = await Group.open(size, proxy?.port ?? redisPort, { isNear, ids: 20 });
+          try {
+            const times: number[] = [];
+            for (const reads of readsPerWrite) {
+              await group.hold();
+              times.push(await microsecondsPerCall(group, reads, pace.turnMs));
+            }
+            const cells = times.flatMap((time, index) => [time.toFixed(1), (time / (plain[index] ?? time)).toFixed(2)]);
+            rows.push([`${size}, ${delayMs} ms, ${isNear ? "near copies" : "without"}`, ...cells]);
+            if (isNear) verdicts.push(verdictOf(size, delayMs, times, plain));
+            else plain.push(...times);
+            if (size === 3 && delayMs === 0) {
+              const counted: string[] = [];
+              for (const reads of readsPerWrite) {
+                const request = { ids: 20, durationMs: Infinity, maxCalls: 10 * (reads + 1), readsPerWrite: reads };
+                const [run, seen] = await observer.count(() => group.writer.ask("mix", request));
+                counted.push((seen.commands / run.calls).toFixed(3));
+              }
+              commands.push([isNear ? "near copies" : "without", ...counted]);
+            }
+          } finally {
+            await group.close();
+          }
+        }
+      }
+    } finally {
+      await proxy?.stop();
+    }
+  }
+  return {
+    section: { title: "Reads and writes mixed: time for each, of one of the members", rows, remarks: verdicts },
+    commands: {
+      title: "Commands that Redis is sent for each read or write of one of the members",
+      rows: commands,
+      remarks: ["Renewals and answers of all three members included; what scripts call is not."],
+    },
+  };
+}
+
+/** All processes work at the same time; that of the writer is timed. */
+async function microsecondsPerCall(group: Group, reads: number, durationMs: number): Promise<number> {
+  const request = { ids: 20, durationMs, maxCalls: Infinity, readsPerWrite: reads };
+  const runs = await Promise.all(group.processes.map((process) => process.ask("mix", request)));
+  const [first] = runs;
+  return first === undefined ? NaN : (first.elapsedMs / first.calls) * 1_000;
+}
+
+function verdictOf(size: number, delayMs: number, near: readonly number[], plain: readonly number[]): string {
+  const paying = readsPerWrite.filter((_, index) => (near[index] ?? Infinity) < (plain[index] ?? 0));
+  const least = paying.at(-1);
+  const where = `${size} ${size === 1 ? "member" : "members"}, Redis ${delayMs} ms away`;
+  return least === undefined
+    ? `${where}: copies pay at none of these.`
+    : `${where}: copies pay with ${least} ${least === 1 ? "read" : "reads"} or more to a write.`;
+}
+
+function quantile(figures: Float64Array, part: number): number {
+  const sorted = Float64Array.from(figures).sort();
+  return sorted[Math.min(sorted.length - 1, Math.ceil(part * sorted.length) - 1)] ?? NaN;
+}
+
+function ms(figure: number): string {
+  return figure.toFixed(2);
+}
