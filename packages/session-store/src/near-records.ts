@@ -71,6 +71,7 @@ export class NearRecords implements CopyHolder {
       this.release(reservation);
       return;
     }
+    if (!reservation.isVoid) this.#count("copy-kept");
     this.#put(reservation, { raw, remainingMs, seenAt });
   }
 
@@ -144,7 +145,6 @@ export class NearRecords implements CopyHolder {
       endsAt,
       onEvicted: this.#onEvicted,
     });
-    if (!reservation.isVoid) this.#count("copy-kept");
   }
 }
 

@@ -9,6 +9,7 @@ import {
   until,
   untilCopied,
 } from "./harness/near.ts";
+import { cookie } from "./harness/engine.ts";
 import { testClient } from "./harness/redis.ts";
 
 const clients = [testClient(), testClient()] as const;
@@ -60,6 +61,23 @@ describe("a near copy of a session", () => {
     release();
     await loading;
     expect(await one.data("a")).toEqual({ n: 2 });
+  });
+
+  it("is not lengthened by a use that a write has overtaken (C5, C10)", async () => {
+    const { held, hold } = holdReplies(clients[0]);
+    const [one, two] = (await openGroup([held, clients[1]])) as Two;
+    await two.create("a", { n: 1 });
+    await untilCopied("a", one);
+    const { tracked } = await one.load("a");
+    const { arrived, release } = hold();
+    const touching = one.sessions.touch(tracked, { always: true });
+    await arrived;
+    await two.change("a", { n: 2, cookie: { ...cookie, originalMaxAge: 400 } });
+    release();
+    expect(await touching).toBe("alive");
+    expect(await one.data("a")).toEqual({ n: 2 });
+    await until(async () => expect(await two.client.exists(keysOf(two, "a").record)).toBe(0));
+    expect(await one.sessions.load("a")).toBeUndefined();
   });
 
   it("is not served without a lease (C1)", async () => {
