@@ -6,10 +6,14 @@
 -- ARGV[4]  "1": it keeps copies, else "0"
 -- ARGV[5]  its label
 -- ARGV[6]  how many members there may be
+-- ARGV[7]  its own channel: who may publish nothing there could neither revoke nor answer, and is not to join
 -- returns  { "joined", generation, the number of the last revocation, "1" if the generation is settled } | { "lease", what the others have } | { "crowded" }
 
+redis.call("SPUBLISH", ARGV[7], "")
 local generation = generationNow()
-if not generation then
+local isEmpty = redis.call("HLEN", KEYS[1]) == 3 + redis.call("HEXISTS", KEYS[1], "settled")
+-- Leases of another length begin where nobody is left.
+if not generation or isEmpty and redis.call("HGET", KEYS[1], "lease") ~= ARGV[3] then
   generation = epoch .. ARGV[1]
   redis.call("DEL", KEYS[1])
   redis.call("HSET", KEYS[1], "generation", generation, "sent", "0", "lease", ARGV[3])

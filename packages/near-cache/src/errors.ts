@@ -30,13 +30,18 @@ export class NearError extends Error {
 const unsupported =
   /unknown (sub)?command|subscriber mode|is not a function|NOPERM|NOAUTH|Unexpected engine in script shebang/i;
 
+/** How Redis answers to who lacks a right that a script needs, or is too old for it. */
+const refusals: ReadonlySet<string> = new Set(["ERR", "NOPERM", "NOAUTH", "NOPROTO"]);
+
 /** What failed about Redis, in a group's terms. */
 export function nearErrorOf(error: unknown): NearError {
   if (error instanceof NearError) return error;
   const cause = error instanceof CommandError ? error.cause : error;
   const message = error instanceof Error ? error.message : String(error);
   const said = `${message} ${cause instanceof Error ? cause.message : ""}`;
-  if (!unsupported.test(said)) return new NearError("UNAVAILABLE", message, { cause: error });
+  // Of a script's refusal only the code is told. What passes has a code of its own (LOADING, READONLY, OOM…).
+  const isRefused = error instanceof CommandError && refusals.has(error.replyCode ?? "");
+  if (!isRefused && !unsupported.test(said)) return new NearError("UNAVAILABLE", message, { cause: error });
   const needs =
     "A group of near copies needs Redis 7, RESP3 (ioredis 6), and the right to INFO, scripts and sharded pub/sub";
   return new NearError("UNSUPPORTED", `${needs}: ${message}`, { cause: error });

@@ -21,7 +21,7 @@ const renewalsInLease = 3;
 const firstPauseMs = 50;
 const longestPauseMs = 1_000;
 
-/** How many revocations may come while the reply to the joining is on its way. */
+/** How many revocations are remembered that come while the reply to the joining is on its way: more look like a gap. */
 const maxEarly = 100_000;
 
 /** One joining, from the reply to `join.lua` on. */
@@ -50,7 +50,7 @@ export class Membership {
   #error: NearError | undefined;
   /** Of the last joining: its row may still be there. */
   #lastNonce = "";
-  #isClosed = false;
+  #closed: Promise<void> | undefined;
 
   constructor(
     options: ResolvedJoinOptions,
@@ -106,13 +106,19 @@ export class Membership {
   async revoke(joining: Joining, what: Revoked, withinMs: number): Promise<"revoked" | "superseded"> {
     const joined = this.#joined;
     if (joined?.nonce !== joining.nonce) return "superseded";
-    return joined.revocations.revoke(what, withinMs);
+    const outcome = await joined.revocations.revoke(what, withinMs);
+    // Nobody answers for this server: the text in its own inbox may come behind the reply.
+    if (outcome === "revoked") this.#holders.drop(what);
+    return outcome;
   }
 
   /** Leaves: nothing is served any more when this has returned, and no write waits for this server. */
-  async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+  close(): Promise<void> {
+    this.#closed ??= this.#leave();
+    return this.#closed;
+  }
+
+  async #leave(): Promise<void> {
     clearTimeout(this.#timer);
     const joined = this.#joined;
     this.#end();
@@ -121,6 +127,10 @@ export class Membership {
     await joined?.link.scripts.leave(joined.nonce).catch(() => undefined);
     joined?.link.close();
     await this.#attempt;
+  }
+
+  get #isClosed(): boolean {
+    return this.#closed !== undefined;
   }
 
   #whyNot(): string {
@@ -165,7 +175,7 @@ export class Membership {
         const message = readRevocation(text);
         if (message === undefined) return;
         if (joined) this.#receive(joined, message);
-        else if (early.push(message) > maxEarly) link.close();
+        else if (early.length < maxEarly) early.push(message);
       },
       onAnswer: (text: string) => {
         const answer = readAnswer(text);
@@ -178,13 +188,19 @@ export class Membership {
     const link = await Link.open(client, { keys: this.#keys, nonce, leaseMs, listener });
     try {
       const reply = await link.scripts.join({ nonce, before: this.#lastNonce, leaseMs, copies, label });
-      if (this.#isClosed) throw new NearError("UNAVAILABLE", "It has left.");
+      if (this.#isClosed) {
+        // Its row is there by now, and others would wait for it.
+        await link.scripts.leave(nonce);
+        throw new NearError("UNAVAILABLE", "It has left.");
+      }
       joined = this.#begin(link, { nonce, ...reply }, early);
     } catch (error) {
       link.close();
       throw error;
     }
     await this.#renew(joined);
+    // Else one that ends at once, again and again, would be begun anew without a pause.
+    if (this.#joined !== joined) throw new NearError("UNAVAILABLE", "The joining was over before its first renewal.");
   }
 
   /** In one step, from the reply on: whatever is read from here on is revoked by what comes from here on. */
@@ -267,7 +283,7 @@ export class Membership {
       return;
     }
     this.#settling.note(generation, reply.isSettled);
-    if (reply.rows) joined.revocations.onListed(reply.rows);
+    if (reply.rows) joined.revocations.onListed(reply.rows, reply.sent);
     if (inbox.catchUp(reply.sent)) {
       // C7: no lease for who has missed something; the next renewal tells the writers that it is dropped.
       this.#dropAll();
@@ -289,7 +305,8 @@ export class Membership {
     this.#end();
     joined.link.close();
     tell(this.#options.onEvent, { type: "lost", reason });
-    void this.#tryToJoin();
+    // An attempt whose first renewal this was fails by itself.
+    if (this.#attempt === undefined) void this.#tryToJoin();
   }
 
   /** The lease ends with the joining, at once. */

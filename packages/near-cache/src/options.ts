@@ -59,7 +59,7 @@ export function resolveJoinOptions(options: JoinOptions): ResolvedJoinOptions {
   demand("leaseMs must be a whole number from 100 to 60,000", isWholeWithin(leaseMs, 100, 60_000));
   demand(
     `label must be a text of 1 to ${maxLabelLength} characters`,
-    typeof label === "string" && label !== "" && label.length <= maxLabelLength,
+    typeof label === "string" && label !== "" && label.length <= maxLabelLength && !/\p{Surrogate}/u.test(label),
   );
   return { client, keyPrefix: keyPrefixOf(client), group, copies, leaseMs, label, onEvent };
 }

@@ -7,10 +7,13 @@ import type { GroupScripts } from "./scripts.ts";
 import type { Settling } from "./settling.ts";
 
 /** How many writes of one server may wait for the group at a time. */
-const maxWaits = 10_000;
+const maxWrites = 10_000;
 
 /** The part of a lease after which who is silent is looked for: an answer may be lost, and the next renewal says the same. */
 const looksInLease = 3;
+
+/** The shortest pause between two looks, in ms: one that fails is not repeated at once. */
+const leastPauseMs = 5;
 
 /** One write that waits until all members have dropped their copies. */
 interface Wait {
@@ -41,6 +44,10 @@ export class Revocations {
   /** By number. */
   readonly #waits = new Set<Wait>();
   #timer: NodeJS.Timeout | undefined;
+  /** Ends the waiting of each write for older leases. */
+  readonly #wakes = new Set<() => void>();
+  /** Writes that are under way. */
+  #writes = 0;
   #isLooking = false;
   #isOver = false;
 
@@ -50,11 +57,14 @@ export class Revocations {
 
   /** @throws {@link NearError} `UNAVAILABLE`, `OVERLOADED` */
   async revoke(what: Revoked, withinMs: number): Promise<"revoked" | "superseded"> {
-    if (this.#waits.size >= maxWaits) throw new NearError("OVERLOADED", "Too many writes wait for the group.");
+    if (this.#writes >= maxWrites) throw new NearError("OVERLOADED", "Too many writes wait for the group.");
     const startedAt = performance.now();
     const { counts } = this.#parts;
     counts.add("revocations");
-    const outcome = await this.#revoke(what, startedAt + withinMs);
+    this.#writes += 1;
+    const outcome = await this.#revoke(what, startedAt + withinMs).finally(() => {
+      this.#writes -= 1;
+    });
     if (outcome === "revoked") counts.revoked(performance.now() - startedAt);
     else counts.add("superseded");
     return outcome;
@@ -70,11 +80,13 @@ export class Revocations {
     }
   }
 
-  /** The whole group, as it was just seen. */
-  onListed(rows: readonly Row[]): void {
+  /** The whole group, as it was when so many revocations had been sent. */
+  onListed(rows: readonly Row[], sent: number): void {
     const { peers } = this.#parts;
     peers.list(rows);
     for (const wait of this.#waits) {
+      // Who is absent may have joined between the two, where the replies are taken in another order.
+      if (wait.number > sent) continue;
       for (const nonce of wait.silent) {
         if (!peers.isListed(nonce) || peers.appliedBy(nonce) >= wait.number) this.#answered(wait, nonce);
       }
@@ -88,12 +100,13 @@ export class Revocations {
     this.#isOver = true;
     clearTimeout(this.#timer);
     for (const wait of this.#waits) wait.settle("superseded");
+    for (const wake of this.#wakes) wake();
     // What comes late finds nobody.
     this.#parts.peers.clear();
   }
 
   async #revoke(what: Revoked, deadline: number): Promise<"revoked" | "superseded"> {
-    const { generation, nonce, scripts, peers, settling, onOver } = this.#parts;
+    const { generation, nonce, scripts, settling, onOver } = this.#parts;
     const sent = await scripts
       .revoke({ generation, nonce }, writeWhat(what), deadline - performance.now())
       .catch((error: unknown) => nearErrorOf(error));
@@ -104,11 +117,19 @@ export class Revocations {
       return "superseded";
     }
     settling.note(generation, sent.isSettled);
-    peers.list(sent.rows);
-    const asked = sent.rows.filter((row) => row.copies && row.nonce !== nonce);
-    const silent = asked.filter((row) => peers.appliedBy(row.nonce) < sent.number).map((row) => row.nonce);
-    const [outcome] = await Promise.all([this.#answers(sent.number, silent, deadline), this.#untilSettled(deadline)]);
-    return outcome;
+    return this.#whenDone(sent, deadline);
+  }
+
+  async #whenDone(
+    { number, rows }: { number: number; rows: readonly Row[] },
+    deadline: number,
+  ): Promise<"revoked" | "superseded"> {
+    const { nonce, peers } = this.#parts;
+    peers.list(rows);
+    const asked = rows.filter((row) => row.copies && row.nonce !== nonce);
+    const silent = asked.filter((row) => peers.appliedBy(row.nonce) < number).map((row) => row.nonce);
+    const [outcome] = await Promise.all([this.#answers(number, silent, deadline), this.#untilSettled(deadline)]);
+    return this.#isOver ? "superseded" : outcome;
   }
 
   /** C3. */
@@ -138,7 +159,7 @@ export class Revocations {
     if (wait.silent.delete(nonce) && wait.silent.size === 0) wait.settle("revoked");
   }
 
-  /** C9: even if yet another generation comes meanwhile. */
+  /** C9: no write of a new generation takes effect while leases of an older one may be valid. */
   async #untilSettled(deadline: number): Promise<void> {
     const { generation, settling, counts } = this.#parts;
     const leftMs = settling.leftMs(generation);
@@ -151,14 +172,22 @@ export class Revocations {
         "The group has just begun: leases of an older one may be valid for longer than there is time.",
       );
     }
-    await new Promise((resolve) => setTimeout(resolve, Math.ceil(leftMs)));
+    await new Promise<void>((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        this.#wakes.delete(wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, Math.ceil(leftMs));
+      this.#wakes.add(wake);
+    });
   }
 
   #lookSoon(): void {
     if (this.#timer !== undefined || this.#waits.size === 0 || this.#isOver) return;
     const { peers, leaseMs } = this.#parts;
     const lapseMs = Math.min(...this.#silent().map((nonce) => peers.lapsesInMs(nonce)));
-    const delayMs = Math.min(leaseMs / looksInLease, Math.max(1, Math.ceil(lapseMs)));
+    const delayMs = Math.min(leaseMs / looksInLease, Math.max(leastPauseMs, Math.ceil(lapseMs)));
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       void this.#look().finally(() => {

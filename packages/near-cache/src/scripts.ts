@@ -33,7 +33,15 @@ export class GroupScripts {
   /** `join.lua`. @throws {@link NearError} `LEASE_MISMATCH`, `OVERLOADED` @throws CommandError */
   async join(member: { nonce: string; before: string; leaseMs: number; copies: boolean; label: string }) {
     const { nonce, before, leaseMs, copies, label } = member;
-    const args = [nonce, before, leaseMs, copies ? "1" : "0", encodeURIComponent(label), maxMembers];
+    const args = [
+      nonce,
+      before,
+      leaseMs,
+      copies ? "1" : "0",
+      encodeURIComponent(label),
+      maxMembers,
+      this.#keys.answers(nonce),
+    ];
     const reply = await this.#run("the joining of a group", "join", args);
     if (reply[0] === "crowded") throw new NearError("OVERLOADED", `The group has ${maxMembers} members already.`);
     if (reply[0] === "lease") {
