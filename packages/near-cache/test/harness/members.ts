@@ -72,8 +72,8 @@ export async function write({ near, copies }: TestMember, key: string, withinMs 
   return near.revoke(joining, { keys: [key] }, withinMs);
 }
 
-export async function until(check: () => void | Promise<void>): Promise<void> {
-  await vi.waitFor(check, { timeout: 10_000, interval: 5 });
+export async function until(check: () => void | Promise<void>, timeout = 10_000): Promise<void> {
+  await vi.waitFor(check, { timeout, interval: 5 });
 }
 
 /** Waits until the writes of a new generation need not wait any more. */
