@@ -423,6 +423,8 @@ describe("sessions that are loaded in one turn, by a client", () => {
     const other = client.duplicate();
     const { create, sessions } = startEngine(other);
     await create("a", { n: 1 });
+    // By then it is known that nobody keeps near copies.
+    await sessions.load("a");
     const first = sessions.load("a");
     const loads = [sessions.load("a"), sessions.load("b")];
     other.disconnect();
