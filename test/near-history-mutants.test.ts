@@ -35,8 +35,8 @@ const mutations: readonly (Mutation & { readonly rule: string; readonly of: "cac
     name: "history-not-asked",
     of: "cache",
     file: "src/others.ts",
-    cut: "if (this.#near && joining) return",
-    instead: "if (this.#near && joining && what === undefined) return",
+    cut: "if (this.#near && joining) {",
+    instead: "if (this.#near && joining && what === undefined) {",
   },
 ];
 

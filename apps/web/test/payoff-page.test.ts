@@ -25,6 +25,7 @@ const known: PayoffReport = {
   netMsPerRead: { meanMs: 1.84, lowMs: 1.7, highMs: 1.98 },
   netMs: 1_821.6,
   breakEvenHitRate: 0.129,
+  near: null,
   tripMs: 0.4,
 };
 
@@ -39,7 +40,7 @@ const nothing: PayoffReport = {
     writes: 0,
   },
   ...{ answeredBy: null, hitRate: null, readMs: null, loadMs: null, savedMsPerRead: null, writeMs: null },
-  ...{ netMsPerRead: null, netMs: null, breakEvenHitRate: null, tripMs: null },
+  ...{ netMsPerRead: null, netMs: null, breakEvenHitRate: null, tripMs: null, near: null },
 };
 
 const shown = (report: PayoffReport) => render(h(Payoff, { type: "profile", report }));
@@ -104,6 +105,20 @@ describe("what the page shows of a payoff report", () => {
     const html = shown({ ...known, verdict: "costs", breakEvenHitRate: 2, tripMs: 6.2, readMs: 7 });
     expect(html).toContain("no hit rate breaks even");
     expect(html).not.toContain('<circle class="break-even"');
+  });
+
+  it("says what near copies bring, where there are any", () => {
+    const near = {
+      verdict: "pays",
+      hits: 1_234,
+      savedMs: 617,
+      writes: 12,
+      paidMs: 30,
+      breakEvenHitsPerWrite: 5,
+    } as const;
+    const html = shown({ ...known, near });
+    for (const part of ["reads from memory", "1,234", "617.0 ms", "30.0 ms", "5.00"]) expect(html).toContain(part);
+    expect(shown(known)).not.toContain("reads from memory");
   });
 
   it("is drawn on the sheet, whatever the times are", () => {

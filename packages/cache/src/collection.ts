@@ -97,6 +97,8 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
   readonly #reader: Reader<T, Id>;
   readonly #writer: Writer<T, Id>;
   readonly #observer: Observer<T, Id> | undefined;
+  /** Whether it has near copies that are strict. */
+  readonly #hasNear: boolean;
   /** Whether a copy, if there is one, is all that a read takes. */
   readonly #hasQuickHits: boolean;
 
@@ -128,13 +130,16 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
       options,
       copies: keepsCopies ? shared.copies : undefined,
       lease: isStrict ? near : undefined,
-      others: new Others(near, options.coherence),
+      others: new Others(near, options.coherence, (ms) => {
+        this.#counts.payoff.revocation(ms);
+      }),
       replicas: this.#replicaReads(shared.replicas, { maxLagMs: options.maxLagMs, tell: tellOfIt }),
       counts: this.#counts,
       tell: tellOfIt,
     };
     this.#reader = new Reader(parts);
     this.#writer = new Writer(parts);
+    this.#hasNear = isStrict && keepsCopies;
     this.#observer = options.observe && new Observer(parts, options.observe);
     this.#hasQuickHits = keepsCopies && options.key === (String as unknown) && !options.observe;
   }
@@ -216,7 +221,8 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
 
   report(): PayoffReport {
     const { count, meanMs } = this.#counts.latency("shared");
-    return payoffOf(this.#counts.payoff.measured(count === 0 ? null : meanMs));
+    const measured = this.#counts.payoff.measured(count === 0 ? null : meanMs);
+    return payoffOf(measured, { hasNear: this.#hasNear });
   }
 
   replicaLag(): Latency {

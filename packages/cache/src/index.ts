@@ -26,7 +26,7 @@ export type {
   WriteContext,
   WritePolicy,
 } from "./options.ts";
-export type { AnsweredBy, Estimate, PayoffReport, PayoffVerdict } from "./payoff.ts";
+export type { AnsweredBy, Estimate, NearPayoff, PayoffReport, PayoffVerdict } from "./payoff.ts";
 export type { Lookup } from "./reader.ts";
 export type { Backlog, DeadLetter } from "./write-behind/backlog.ts";
 export type { WriteBehindCollection } from "./write-behind/collection.ts";

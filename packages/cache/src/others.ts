@@ -8,10 +8,13 @@ import { CacheError } from "./errors.ts";
 export class Others {
   readonly #near: Near | undefined;
   readonly #isStrict: boolean;
+  readonly #onWaited: (ms: number) => void;
 
-  constructor(near: Near | undefined, coherence: "strict" | "bounded") {
+  /** @param onWaited told how long a write has waited for others */
+  constructor(near: Near | undefined, coherence: "strict" | "bounded", onWaited: (ms: number) => void) {
     this.#near = near;
     this.#isStrict = coherence === "strict";
+    this.#onWaited = onWaited;
   }
 
   /** To be called before a write begins, and given to {@link revoke}. @throws {@link CacheError} `UNAVAILABLE` */
@@ -29,7 +32,12 @@ export class Others {
    * @throws {@link CacheError} `UNAVAILABLE`, `OVERLOADED`
    */
   async revoke(joining: Joining | undefined, what: Revoked, deadline: number): Promise<"revoked" | "superseded"> {
-    if (this.#near && joining) return this.#near.revoke(joining, what, deadline - performance.now()).catch(rethrown);
+    if (this.#near && joining) {
+      const startedAt = performance.now();
+      const outcome = await this.#near.revoke(joining, what, deadline - startedAt).catch(rethrown);
+      this.#onWaited(performance.now() - startedAt);
+      return outcome;
+    }
     this.#near?.announce(what);
     return "revoked";
   }

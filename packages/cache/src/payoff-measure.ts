@@ -28,6 +28,7 @@ export class PayoffMeasure {
   readonly #loads = new RunningSums();
   #failedLoads = 0;
   readonly #writes = new RunningSums();
+  readonly #revocations = new RunningSums();
 
   /** One call that read so many ids: its time is that of each. */
   read(ids: number, ms: number): void {
@@ -57,6 +58,11 @@ export class PayoffMeasure {
     this.#writes.add(1, ms);
   }
 
+  /** The part of a write's time in which it waited for other servers to drop their near copies. */
+  revocation(ms: number): void {
+    this.#revocations.add(1, ms);
+  }
+
   /** @param tripMs the mean trip to the shared tier; null before the first */
   measured(tripMs: number | null): Measured {
     return {
@@ -66,6 +72,7 @@ export class PayoffMeasure {
       loads: this.#loads,
       failedLoads: this.#failedLoads,
       writes: this.#writes,
+      revocations: this.#revocations,
       tripMs,
     };
   }

@@ -15,6 +15,14 @@ interface Figures {
   readonly netMs: number | null;
   readonly breakEvenHitRate: number | null;
   readonly tripMs: number | null;
+  readonly near: {
+    readonly verdict: "pays" | "costs" | "needs more reads";
+    readonly hits: number;
+    readonly savedMs: number | null;
+    readonly writes: number;
+    readonly paidMs: number;
+    readonly breakEvenHitsPerWrite: number | null;
+  } | null;
 }
 
 /** Whether enough was measured to judge, and how much that is. */
@@ -26,6 +34,24 @@ interface Enough {
 
 /** A payoff report for who owns the cache: what was found, and what to do. */
 export function sentencesOf(figures: Figures, enough: Enough): string[] {
+  return [...aboutAll(figures, enough), ...aboutNear(figures)];
+}
+
+function aboutNear({ near }: Figures): string[] {
+  if (near === null || near.verdict === "needs more reads") return [];
+  const { hits, savedMs, writes, paidMs, breakEvenHitsPerWrite } = near;
+  const saved = `${number(hits)} reads from this server's own memory saved ${time(savedMs ?? 0)} of trips`;
+  const paid = writes === 0 ? "" : `, for which ${number(writes)} writes waited ${time(paidMs)} for other servers`;
+  if (near.verdict === "pays") return [`Near copies pay: ${saved}${paid}.`];
+  const needed =
+    breakEvenHitsPerWrite === null ? "" : ` It takes ${number(Math.ceil(breakEvenHitsPerWrite))} of them to a write.`;
+  return [
+    `Near copies cost more than they save: ${saved}${paid}.${needed}`,
+    'Give this collection to a cache without "near".',
+  ];
+}
+
+function aboutAll(figures: Figures, enough: Enough): string[] {
   const { verdict, readMs, loadMs } = figures;
   if (readMs === null) return ["Nothing has been read yet."];
   if (loadMs === null) return [`Each read took ${time(readMs)} on average.`, ...withoutLoads(figures)];

@@ -24,6 +24,25 @@ export interface Estimate {
 }
 
 /**
+ * Whether strict near copies pay, beside reading the shared tier each time: what the reads of this process have saved by them, and what its
+ * writes have waited for the other servers to drop theirs. Each process pays for its own writes and gains by its own reads.
+ */
+export interface NearPayoff {
+  /** `"needs more reads"` before 100 near hits. */
+  readonly verdict: PayoffVerdict;
+  /** Reads that were answered from memory. */
+  readonly hits: number;
+  /** Each of them is taken to have saved one trip to the shared tier, as long as those were in the mean; null before the first trip. */
+  readonly savedMs: number | null;
+  /** Writes that waited for other servers. */
+  readonly writes: number;
+  /** How long all of them together waited for that, in ms. */
+  readonly paidMs: number;
+  /** How many hits to a write it takes for copies to pay; null while that is not known. */
+  readonly breakEvenHitsPerWrite: number | null;
+}
+
+/**
  * What a collection's cache has brought the callers of this process since it started, in the time that they waited. All of
  * it is plain JSON; what is not known yet is null.
  *
@@ -89,6 +108,8 @@ export interface PayoffReport {
   readonly breakEvenHitRate: number | null;
   /** The mean time of a trip to the shared tier, in ms. */
   readonly tripMs: number | null;
+  /** Whether near copies pay; null where the collection has none that are strict. */
+  readonly near: NearPayoff | null;
 }
 
 /** What a process has measured of calls. Each stands for `size` reads or loads, which all took as long as it did. */
@@ -115,6 +136,8 @@ export interface Measured {
   readonly loads: CallSums;
   readonly failedLoads: number;
   readonly writes: CallSums;
+  /** What those of writes have taken that other servers had to be waited for. */
+  readonly revocations: CallSums;
   /** The mean trip to the shared tier, in ms; null before the first. */
   readonly tripMs: number | null;
 }
@@ -123,11 +146,18 @@ export interface Measured {
 const leastReadCalls = 100;
 const leastLoadCalls = 20;
 
+/** Before so many near hits copies may just have been made. */
+const leastNearHits = 100;
+
 /** 95 % of a normal distribution lies within so many standard errors. */
 const errorsWithin95 = 1.96;
 
-/** What was measured, judged. Pure. */
-export function payoffOf(measured: Measured): PayoffReport {
+/**
+ * What was measured, judged. Pure.
+ *
+ * @param options `hasNear`: whether the collection has near copies that are strict
+ */
+export function payoffOf(measured: Measured, { hasNear = false } = {}): PayoffReport {
   const { reads, answers, loads, writes, failedReads, failedLoads, tripMs } = measured;
   const loadMs = meanOf(loads);
   const readMs = meanOf(reads);
@@ -154,6 +184,7 @@ export function payoffOf(measured: Measured): PayoffReport {
     netMs: net && net.meanMs * reads.count,
     breakEvenHitRate: tripMs === null || !loadMs ? null : tripMs / loadMs,
     tripMs,
+    near: hasNear ? nearOf(measured) : null,
   };
   return { ...figures, words: sentencesOf(figures, { isEnough, leastReadCalls, leastLoadCalls }).join(" ") };
 }
@@ -161,6 +192,22 @@ export function payoffOf(measured: Measured): PayoffReport {
 function verdictOf({ lowMs, highMs }: Estimate): PayoffVerdict {
   if (lowMs > 0) return "pays";
   return highMs < 0 ? "costs" : "needs more reads";
+}
+
+function nearOf({ answers, revocations, tripMs }: Measured): NearPayoff {
+  const hits = answers.near;
+  const paidMs = revocations.totalMs;
+  const savedMs = tripMs === null ? null : hits * tripMs;
+  const writeMs = meanOf(revocations);
+  const isEnough = hits >= leastNearHits && savedMs !== null;
+  return {
+    verdict: isEnough ? (savedMs >= paidMs ? "pays" : "costs") : "needs more reads",
+    hits,
+    savedMs,
+    writes: revocations.calls,
+    paidMs,
+    breakEvenHitsPerWrite: !tripMs || writeMs === null ? null : writeMs / tripMs,
+  };
 }
 
 function netOf({ reads, loads, writes }: Measured): Estimate | null {

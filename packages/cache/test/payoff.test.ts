@@ -175,3 +175,48 @@ describe("its verdict and words", () => {
     expect(reportOf({}, null)).toMatchObject({ words: "Nothing has been read yet.", hitRate: null, readMs: null });
   });
 });
+
+describe("what near copies bring", () => {
+  const nearOf = (hits: number, waitsMs: readonly number[], tripMs: number | null = 0.5) => {
+    const measure = new PayoffMeasure();
+    for (let hit = 0; hit < hits; hit += 1) {
+      measure.read(1, 0);
+      measure.answered("near");
+    }
+    for (const ms of waitsMs) measure.revocation(ms);
+    measure.load(1, 2);
+    return payoffOf(measure.measured(tripMs), { hasNear: true });
+  };
+
+  it("is what reads from memory saved, less what writes waited for other servers", () => {
+    const { near, words } = nearOf(1_000, times(100, 1, 3));
+    expect(near).toEqual({
+      verdict: "pays",
+      hits: 1_000,
+      savedMs: 500,
+      writes: 100,
+      paidMs: 200,
+      breakEvenHitsPerWrite: 4,
+    });
+    expect(words).toContain(
+      "Near copies pay: 1,000 reads from this server's own memory saved 500 ms of trips, for which 100 writes waited 200 ms for other servers.",
+    );
+  });
+
+  it("is a loss where there are too few reads to a write, and says how many it takes", () => {
+    const { near, words } = nearOf(100, times(100, 2));
+    expect(near).toMatchObject({ verdict: "costs", savedMs: 50, paidMs: 200, breakEvenHitsPerWrite: 4 });
+    expect(words).toContain("Near copies cost more than they save");
+    expect(words).toContain("It takes 4 of them to a write.");
+  });
+
+  it("is not known before there were reads from memory, or a trip to compare with", () => {
+    expect(nearOf(99, []).near).toMatchObject({ verdict: "needs more reads", breakEvenHitsPerWrite: null });
+    expect(nearOf(1_000, [1], null).near).toMatchObject({ verdict: "needs more reads", savedMs: null });
+    expect(nearOf(99, []).words).not.toContain("Near copies");
+  });
+
+  it("is no question where there are none", () => {
+    expect(reportOf({ reads: readsOf(200, "near", 1) }).near).toBeNull();
+  });
+});

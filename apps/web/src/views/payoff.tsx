@@ -31,6 +31,18 @@ export function Payoff({ type, report }: { type: string; report: PayoffReport })
   );
 }
 
+/** What copies in the servers' memories bring, and cost, beside asking Redis. */
+function nearRows({ near }: PayoffReport): (readonly [string, string])[] {
+  if (near === null) return [];
+  const { hits, savedMs, paidMs, breakEvenHitsPerWrite } = near;
+  return [
+    ["reads from memory", hits.toLocaleString("en")],
+    ["trips to Redis saved by them", savedMs === null ? "–" : milliseconds(savedMs)],
+    ["changes waited for other servers", milliseconds(paidMs)],
+    ["it takes so many to a change", breakEvenHitsPerWrite === null ? "–" : decimal(breakEvenHitsPerWrite)],
+  ];
+}
+
 /** What the charts show, and the rest of the report. */
 function PayoffNumbers(report: PayoffReport) {
   const { netMsPerRead: net, netMs } = report;
@@ -49,6 +61,7 @@ function PayoffNumbers(report: PayoffReport) {
     ["saved a read, net", ms(net && net.meanMs)],
     ["95 % certain within", net === null ? "–" : `± ${milliseconds(net.highMs - net.meanMs)}`],
     ["saved in all, net", netMs === null ? "–" : `${decimal(netMs / 1_000)} s`],
+    ...nearRows(report),
   ];
   return (
     <figure>
