@@ -116,18 +116,65 @@ server.on("upgrade", async (request, socket, head) => {
 server.listen(Number(process.env.PORT), "127.0.0.1", () => console.log("listening"));
 `;
 
+/** All three packages, each of which brings types of its own for what they have in common. */
+const together = `
+import { createCache } from "@lockstep/cache";
+import { type NearCache, joinNearCache } from "@lockstep/near-cache";
+import { registerNearMetrics } from "@lockstep/near-cache/prometheus";
+import { session } from "@lockstep/session-store";
+import express from "express";
+import { Redis } from "ioredis";
+import { Registry } from "prom-client";
+
+declare module "express-session" {
+  interface SessionData {
+    visits: number;
+  }
+}
+
+const client = new Redis(String(process.env.REDIS_URL), { enableOfflineQueue: false });
+client.once("ready", async () => {
+  const near: NearCache = await joinNearCache({ client, group: "package" });
+  const registry = new Registry();
+  registerNearMetrics(registry, [near]);
+  const cache = createCache({ client, near, name: "package" });
+  const numbers = cache.collection<number>("number", {
+    load: async () => Number(await client.get("source")),
+    ttlMs: 60_000,
+  });
+  const app = express();
+  app.use(session({ client, near, secret: "a secret" }));
+  app.get("/", async (req, res) => {
+    req.session.visits = (req.session.visits ?? 0) + 1;
+    res.json([req.session.visits, await numbers.get("a")]);
+  });
+  app.get("/raise", async (_req, res) => {
+    res.json(await numbers.update("a", () => client.incr("source")));
+  });
+  app.get("/metrics", async (_req, res) => {
+    res.type("text/plain").send(await registry.metrics());
+  });
+  app.listen(Number(process.env.PORT), "127.0.0.1", () => console.log("listening"));
+});
+`;
+
 let redis: SessionRedis;
 let directory: string;
 let tarball: string;
+/** Of the packages that go with it. */
+let others: string[];
 
 beforeAll(async () => {
   redis = await startSessionRedis();
   directory = await mkdtemp(join(tmpdir(), "lockstep-package-"));
   // Built already, as every test here needs it: packing must not build again under a running server.
-  const args = ["pack", "--ignore-scripts", "--workspace", "packages/session-store", "--pack-destination", directory];
+  const workspaces = ["session-store", "cache", "near-cache"].flatMap((name) => ["--workspace", `packages/${name}`]);
+  const args = ["pack", "--ignore-scripts", ...workspaces, "--pack-destination", directory];
   await runCommand({ name: "npm pack", command: "npm", args, cwd: repository });
-  const [name = ""] = await readdir(directory);
-  tarball = join(directory, name);
+  const names = await readdir(directory);
+  const isTarball = (name: string) => name.includes("session-store");
+  tarball = join(directory, names.find(isTarball) ?? "");
+  others = names.filter((name) => !isTarball(name)).map((name) => join(directory, name));
 });
 
 afterAll(async () => {
@@ -138,15 +185,15 @@ afterAll(async () => {
 /** What the apps here use beside Express. */
 const beside = ["express-session", "ioredis", "prom-client", "ws", "@types/node@20", "@types/ws"];
 
-/** An empty project with the tarball and a line of Express in it. */
-async function install(express: string): Promise<string> {
-  const project = join(directory, express);
+/** An empty project with the tarball and a line of Express in it, and whatever else is told. */
+async function install(express: string, name = express, more: readonly string[] = []): Promise<string> {
+  const project = join(directory, name);
   await mkdir(project);
   await writeFile(join(project, "package.json"), "{}");
   await runCommand({
     name: "npm install",
     command: "npm",
-    args: ["install", "--prefer-offline", "--no-audit", "--no-fund", tarball, express, ...beside],
+    args: ["install", "--prefer-offline", "--no-audit", "--no-fund", tarball, express, ...more, ...beside],
     cwd: project,
   });
   return project;
@@ -232,3 +279,26 @@ describe.each(["express@5", "express@4"])("the packed tarball beside %s", (expre
     },
   );
 });
+
+test(
+  "the three packed tarballs go together: near copies under a cache and sessions, on two servers",
+  { timeout: 240_000 },
+  async () => {
+    const project = await install("express@5", "together", others);
+    await compile(project, "together.mts", together);
+    const servers = [await run(project, "together.mjs"), await run(project, "together.mjs")];
+    let cookie = "";
+    const get = async (url: string): Promise<unknown> => {
+      const response = await fetch(url, { headers: { cookie } });
+      cookie = response.headers.getSetCookie()[0]?.split(";", 1)[0] ?? cookie;
+      return response.json();
+    };
+    for (let round = 1; round <= 4; round += 1) {
+      expect(await get(`${servers[round % 2] ?? ""}/raise`)).toBe(round);
+      for (const [at, server] of servers.entries())
+        expect(await get(`${server}/`)).toEqual([2 * round - 1 + at, round]);
+    }
+    const metrics = await (await fetch(`${servers[0] ?? ""}/metrics`)).text();
+    expect(metrics).toContain('lockstep_near_members{group="package"} 2');
+  },
+);
