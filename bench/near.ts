@@ -3,14 +3,25 @@ import { setTimeout as delay } from "node:timers/promises";
 import { AskedProcess } from "./asked-process.ts";
 import { type BenchOptions, type Benchmark, runBenchmark } from "./benchmark.ts";
 import { DelayProxy } from "./delay-proxy.ts";
-import type { Surroundings } from "./line-measurement.ts";
+import type { Pace, Surroundings } from "./line-measurement.ts";
 import type { NearAnswers } from "./near-process.ts";
 import type { Section } from "./report.ts";
 
-const groups = [1, 3, 8, 64] as const;
-const pausesMs = [50, 200, 1_000] as const;
 const readsPerWrite = [100, 20, 1] as const;
-const delaysMs = [0, 0.5] as const;
+
+/** What is measured: little of it, where it is only to be seen that it runs. */
+function scopeOf({ rounds }: Pace) {
+  return rounds === 1
+    ? { groups: [1, 3], pausesMs: [50], deadMs: [0], delaysMs: [0], writes: 5, pauses: 1 }
+    : {
+        groups: [1, 3, 8, 64],
+        pausesMs: [50, 200, 1_000],
+        deadMs: [0, 2_500],
+        delaysMs: [0, 0.5],
+        writes: 400,
+        pauses: 3,
+      };
+}
 
 /** The members of a large group share so many processes, beside that of the writer. */
 const otherProcesses = 2;
@@ -88,7 +99,7 @@ function share(members: number, among: number, index: number): number {
 }
 
 async function writes({ redisPort, pace, signal }: Surroundings): Promise<Section> {
-  const count = pace.rounds === 1 ? 5 : 400;
+  const { groups, writes: count } = scopeOf(pace);
   const rows = [["group", "× no group", "median ms", "p99 ms", "p99.9 ms"]];
   let baseline: number | undefined;
   for (const size of [undefined, ...groups]) {
@@ -110,12 +121,13 @@ async function writes({ redisPort, pace, signal }: Surroundings): Promise<Sectio
 
 async function pausedMember({ redisPort, pace, signal }: Surroundings): Promise<Section> {
   const rows = [["one of three members is stopped for", "writes", "median ms", "longest ms"]];
+  const { pausesMs, pauses } = scopeOf(pace);
   for (const pauseMs of pausesMs) {
     signal.throwIfAborted();
     const group = await Group.open(3, redisPort, { alone: true });
     try {
       const took: number[] = [];
-      for (let round = 0; round < Math.min(pace.rounds, 3); round += 1) {
+      for (let round = 0; round < pauses; round += 1) {
         const writing = group.writer.ask("writeFor", { durationMs: pauseMs + 400 });
         await delay(100);
         group.processes[1]?.kill("SIGSTOP");
@@ -135,9 +147,8 @@ async function pausedMember({ redisPort, pace, signal }: Surroundings): Promise<
 async function deadMember({ redisPort, pace, signal }: Surroundings): Promise<Section> {
   const rows = [["after one of three members was killed", "ms"]];
   const write = async (group: Group) => ms((await group.writer.ask("write", { writes: 1, rests: false }))[0] ?? NaN);
-  for (const waitMs of [0, 2_500]) {
+  for (const waitMs of scopeOf(pace).deadMs) {
     signal.throwIfAborted();
-    if (waitMs > 0 && pace.rounds === 1) continue;
     const group = await Group.open(3, redisPort, { alone: true });
     try {
       group.processes[1]?.kill("SIGKILL");
@@ -160,6 +171,7 @@ async function mixes(surroundings: Surroundings): Promise<{ section: Section; co
   const rows = [["group, Redis away", ...readsPerWrite.flatMap((reads) => [`${reads}:1 µs`, "× without"])]];
   const commands = [["three members", ...readsPerWrite.map((reads) => `${reads}:1`)]];
   const verdicts: string[] = [];
+  const { groups, delaysMs } = scopeOf(pace);
   for (const delayMs of delaysMs) {
     const proxy = delayMs > 0 ? await DelayProxy.start(redisPort, delayMs) : undefined;
     try {
