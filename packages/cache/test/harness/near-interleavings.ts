@@ -34,7 +34,7 @@ export interface Packages {
 }
 
 /** Three members of one group; what they send, and are told, waits for what `later` is at that moment. */
-export class PacedGroup {
+class PacedGroup {
   readonly members: readonly NearCache[];
   later: Later = () => Promise.resolve();
 
