@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { Redis } from "ioredis";
+import { Monitor } from "./monitor.ts";
 
 /** What Redis itself counted while something ran. */
 export interface Counted {
@@ -31,14 +32,13 @@ export class RedisObserver {
 
   /** Counts what every client but this one sends until `act` is done. Being watched slows Redis: time nothing meanwhile. */
   async count<T>(act: () => Promise<T>): Promise<[T, Counted]> {
-    const monitor = await this.#redis.monitor();
     const seen = { commands: 0, inScripts: 0 };
     const last = randomUUID();
-    const allSeen = new Promise<void>((resolve) => {
-      monitor.on("monitor", (_time: string, args: readonly string[], source: string) => {
-        if (args.includes(last)) resolve();
-        else seen[source === "lua" ? "inScripts" : "commands"] += 1;
-      });
+    let told = (): void => undefined;
+    const allSeen = new Promise<void>((resolve) => (told = resolve));
+    const monitor = await Monitor.start(this.#redis, ({ args, source }) => {
+      if (args.includes(last)) told();
+      else seen[source === "lua" ? "inScripts" : "commands"] += 1;
     });
     try {
       const before = await this.#reads();
@@ -49,7 +49,7 @@ export class RedisObserver {
       // Without the two questions: both were seen, and the second is among the reads that it asks for.
       return [result, { ...seen, commands: seen.commands - 2, reads: after - before - 1 }];
     } finally {
-      monitor.disconnect();
+      monitor.stop();
     }
   }
 

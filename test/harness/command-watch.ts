@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { Redis } from "ioredis";
 import type { Client } from "./client.ts";
 import { eventually } from "./eventually.ts";
-import { Monitor } from "./monitor.ts";
+import { Monitor } from "../../bench/monitor.ts";
 
 /**
  * Sees every command that a Redis executes, so that a test knows, rather than hopes, that a session was loaded. Redis

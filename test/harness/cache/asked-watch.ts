@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
 import { eventually } from "../eventually.ts";
-import { Monitor } from "../monitor.ts";
+import { Monitor } from "../../../bench/monitor.ts";
 
 /** Sees which connections have asked Redis for an id, so that a test knows, rather than hopes, that all servers did. */
 export class AskedWatch {
