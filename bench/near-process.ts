@@ -5,6 +5,7 @@ import { joinNearCache } from "@lockstep/near-cache";
 import { Redis } from "ioredis";
 import { answerParent } from "./asked-process.ts";
 import type { Value } from "./peers/product.ts";
+import { timedWrites } from "./timed-writes.ts";
 import { valueOf } from "./values.ts";
 
 export interface NearOpenRequest {
@@ -48,17 +49,10 @@ const answers = {
   hold: async ({ ids, from }: { ids: number; from: "near" | "shared" }): Promise<void> => {
     for (const { values } of members) for (const id of idsOf(ids)) await untilFrom(values, id, from);
   },
-  /** The first member writes so often, and rests after each for as long as that took. @returns what each took, in ms */
-  write: async ({ writes, rests }: { writes: number; rests: boolean }): Promise<Float64Array> => {
+  /** The first member writes. @returns what each write took, in ms */
+  write: async (pace: { writes: number; rests: boolean }): Promise<Float64Array> => {
     const [first] = members;
-    const took = new Float64Array(writes);
-    for (let index = 0; index < writes; index += 1) {
-      const start = performance.now();
-      await first?.values.update("id-0", async () => value);
-      took[index] = performance.now() - start;
-      if (rests) await delay(Math.max(1, took[index] ?? 0));
-    }
-    return took;
+    return timedWrites(async () => first?.values.update("id-0", async () => value), pace);
   },
   /** The same for so long. */
   writeFor: async ({ durationMs }: { durationMs: number }): Promise<Float64Array> => {

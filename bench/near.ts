@@ -4,6 +4,7 @@ import { AskedProcess } from "./asked-process.ts";
 import { type BenchOptions, type Benchmark, runBenchmark } from "./benchmark.ts";
 import { DelayProxy } from "./delay-proxy.ts";
 import type { Pace, Surroundings } from "./line-measurement.ts";
+import type { FloorAnswers } from "./near-floor-process.ts";
 import type { NearAnswers } from "./near-process.ts";
 import type { Section } from "./report.ts";
 
@@ -18,7 +19,7 @@ function scopeOf({ rounds }: Pace) {
         pausesMs: [50, 200, 1_000],
         deadMs: [0, 2_500],
         delaysMs: [0, 0.5],
-        writes: 400,
+        writes: 1_000,
         pauses: 3,
       };
 }
@@ -66,13 +67,13 @@ class Group {
 
   static async open(size: number, redisPort: number, { isNear = true, ids = 1, alone = false } = {}): Promise<Group> {
     const others = alone ? size - 1 : Math.min(size - 1, otherProcesses);
-    const processes = Array.from({ length: 1 + others }, () => new AskedProcess<NearAnswers>("near-process"));
+    const shares = sharesOf(size, others);
+    const processes = shares.map(() => new AskedProcess<NearAnswers>("near-process"));
     const group = new Group(processes, ids, isNear ? "near" : "shared");
     const name = `bench-${randomUUID()}`;
     const redisUrl = `redis://127.0.0.1:${redisPort}`;
     for (const [index, process] of processes.entries()) {
-      const members = index === 0 ? 1 : share(size - 1, others, index - 1);
-      await process.ask("open", { redisUrl, name, members, isNear });
+      await process.ask("open", { redisUrl, name, members: shares[index] ?? 0, isNear });
     }
     await group.writer.ask("write", { writes: 1, rests: false });
     await group.hold();
@@ -94,29 +95,67 @@ class Group {
   }
 }
 
-function share(members: number, among: number, index: number): number {
-  return Math.floor(members / among) + (index < members % among ? 1 : 0);
+/** The writer is alone; the others are spread over so many processes. */
+function sharesOf(size: number, others: number): number[] {
+  const members = size - 1;
+  const share = (_: unknown, index: number) => Math.floor(members / others) + (index < members % others ? 1 : 0);
+  return [1, ...Array.from({ length: others }, share)];
 }
 
 async function writes({ redisPort, pace, signal }: Surroundings): Promise<Section> {
   const { groups, writes: count } = scopeOf(pace);
-  const rows = [["group", "× no group", "median ms", "p99 ms", "p99.9 ms"]];
-  let baseline: number | undefined;
-  for (const size of [undefined, ...groups]) {
+  const rows = [["group", "× no group", "× bare", "median ms", "p99 ms", "p99.9 ms"]];
+  const rowOf = (name: string, took: Float64Array, ...compared: (Float64Array | undefined)[]) => {
+    const median = quantile(took, 0.5);
+    const ratios = compared.map((other) => (other === undefined ? "–" : (median / quantile(other, 0.5)).toFixed(2)));
+    return [name, ...ratios, ...[0.5, 0.99, 0.999].map((part) => ms(quantile(took, part)))];
+  };
+  const group = await Group.open(1, redisPort, { isNear: false });
+  const alone = await timed(group, count);
+  rows.push(rowOf("no near copies", alone, alone, undefined));
+  for (const size of groups) {
     signal.throwIfAborted();
-    const group = await Group.open(size ?? 1, redisPort, { isNear: size !== undefined });
-    try {
-      await group.writer.ask("write", { writes: count >> 2, rests: true });
-      const took = await group.writer.ask("write", { writes: count, rests: true });
-      const median = quantile(took, 0.5);
-      baseline ??= median;
-      const name = size === undefined ? "no near copies" : `${size} members`;
-      rows.push([name, (median / baseline).toFixed(2), ...[0.5, 0.99, 0.999].map((part) => ms(quantile(took, part)))]);
-    } finally {
-      await group.close();
-    }
+    const bare = await bareWrites(size, redisPort, count);
+    const took = await timed(await Group.open(size, redisPort), count);
+    const name = size === 1 ? "1 member" : `${size} members`;
+    rows.push(rowOf(name, took, alone, bare), rowOf(`${name}, bare`, bare, alone, bare));
   }
-  return { title: "A strict write, each followed by a rest as long", rows, remarks: [] };
+  return {
+    title: "A strict write, each followed by a rest as long",
+    rows,
+    remarks: [
+      "bare: the exchanges that a strict write can't do without, and nothing else: SET of a mark, SPUBLISH to the others, an SPUBLISH from each, SET.",
+    ],
+  };
+}
+
+/** What a write takes once the code is warm. The group ends. */
+async function timed(group: Group, count: number): Promise<Float64Array> {
+  try {
+    await group.writer.ask("write", { writes: count, rests: false });
+    return await group.writer.ask("write", { writes: count, rests: true });
+  } finally {
+    await group.close();
+  }
+}
+
+/** The same, between processes that do only what no strict write can do without. */
+async function bareWrites(size: number, redisPort: number, count: number): Promise<Float64Array> {
+  const shares = sharesOf(size, Math.min(size - 1, otherProcesses));
+  const processes = shares.map(() => new AskedProcess<FloorAnswers>("near-floor-process"));
+  try {
+    const request = { redisUrl: `redis://127.0.0.1:${redisPort}`, name: `{bare-${randomUUID()}}` };
+    for (const [index, process] of processes.entries()) {
+      await process.ask("open", { ...request, members: shares[index] ?? 0, asks: index === 0 });
+    }
+    const [writer] = processes;
+    if (writer === undefined) throw new RangeError("A group has a writer.");
+    const others = size - 1;
+    await writer.ask("write", { others, writes: count, rests: false });
+    return await writer.ask("write", { others, writes: count, rests: true });
+  } finally {
+    await Promise.all(processes.map((process) => process.stop()));
+  }
 }
 
 async function pausedMember({ redisPort, pace, signal }: Surroundings): Promise<Section> {

@@ -11,7 +11,7 @@ const usage = `npm run bench -- ${names.join("|")} [--quick]
 
   cache     Lockstep's cache beside other products, on one Redis of its own; about three minutes
   sessions  Lockstep's sessions beside other products, in Express servers on one Redis of its own; about six minutes
-  near      what near copies cost and save, in groups of up to 64; about two minutes
+  near      what near copies cost and save, in groups of up to 64; about six minutes
   --quick   everything once and briefly, to see that it runs: the figures mean nothing`;
 
 const interrupted = new AbortController();
@@ -54,6 +54,7 @@ async function buildBenchmarks() {
       "load-process.ts",
       "near.ts",
       "near-process.ts",
+      "near-floor-process.ts",
     ],
     outDir: built,
     platform: "node",

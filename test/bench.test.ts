@@ -37,7 +37,13 @@ describe("npm run bench", () => {
     const args = [join(repository, "bench/run.mjs"), "near", "--quick"];
     await runCommand({ name: "The benchmark", command: process.execPath, args });
     const report = await readFile(join(repository, ".lockstep/report/bench-near-quick.md"), "utf8");
-    for (const part of ["| 3 members |", "| 50 ms |", "| the first write, at once |", "| 3, 0 ms, near copies |"])
+    for (const part of [
+      "| 3 members |",
+      "| 3 members, bare |",
+      "| 50 ms |",
+      "| the first write, at once |",
+      "| 3, 0 ms, near copies |",
+    ])
       expect(report).toContain(part);
     expect(report).not.toMatch(/NaN|undefined|Infinity/);
   }, 120_000);
