@@ -107,8 +107,9 @@ export function CachePage({ server, profileWrites, near, collections, views }: C
       <p class="eyebrow">Counts of {server} since it started</p>
       <h1>Cache</h1>
       <p class="lead">
-        Each server asks Redis for a profile first and the database only if Redis has none. What one server has loaded,
-        all of them have. Reload to see another server’s counts.
+        Each server looks for a profile {near.some(({ keepsCopies }) => keepsCopies) && "in its own memory, then "}in
+        Redis, and asks the database only if there is none. What one server has loaded, all of them have. Reload to see
+        another server’s counts.
       </p>
       <p>
         <code>PROFILE_WRITES={profileWrites}</code>: {policies[profileWrites]}

@@ -30,9 +30,12 @@ export function NearCopies({ of, group, keepsCopies, status, counts }: NearFigur
           </tr>
         </thead>
         <tbody>
-          {members.map(({ label, isThis, copies: keeps, renewals, applied }) => (
+          {members.toSorted(byLabel).map(({ label, isThis, copies: keeps, renewals, applied }) => (
             <tr>
-              <th scope="row">{isThis ? <strong>{label}</strong> : label}</th>
+              <th scope="row">
+                {label}
+                {isThis && ", this one"}
+              </th>
               <td>{keeps ? "yes" : "no"}</td>
               <td>{renewals.toLocaleString("en")}</td>
               <td>{applied.toLocaleString("en")}</td>
@@ -83,6 +86,10 @@ export function NearCopies({ of, group, keepsCopies, status, counts }: NearFigur
       </dl>
     </section>
   );
+}
+
+function byLabel(one: { label: string }, other: { label: string }): number {
+  return one.label.localeCompare(other.label, "en", { numeric: true });
 }
 
 const states: Readonly<Record<NearFigures["status"]["state"], string>> = {
