@@ -159,8 +159,7 @@ export class OpenCollection<T, Id> implements Collection<T, Id> {
     if (!this.#hasQuickHits || !this.#isPlain(id)) return undefined;
     const hit = this.#reader.readCopy(this.#keys.entryOf(String(id)), startedAt);
     if (hit === undefined) return undefined;
-    this.#counts.payoff.read(1, performance.now() - startedAt);
-    this.#counts.payoff.answered("near");
+    this.#counts.payoff.nearHit(startedAt);
     return hit;
   }
 

@@ -20,10 +20,14 @@ class RunningSums implements CallSums {
   }
 }
 
-/** What callers of one collection wait for, measured exactly: a few additions a call, and nothing that grows. */
+/** Of so many near hits one is timed, and the next are taken for alike: to ask the clock takes a sixth of a hit. */
+const nearHitsPerTimed = 16;
+
+/** What callers of one collection wait for: a few additions a call, and nothing that grows. */
 export class PayoffMeasure {
   readonly #reads = new RunningSums();
   readonly #answers: Record<keyof AnsweredBy, number> = { near: 0, shared: 0, source: 0 };
+  #nearHitMs = 0;
   #failedReads = 0;
   readonly #loads = new RunningSums();
   #failedLoads = 0;
@@ -38,6 +42,13 @@ export class PayoffMeasure {
   /** What one of those ids was answered by. */
   answered(tier: keyof AnsweredBy): void {
     this.#answers[tier] += 1;
+  }
+
+  /** A read of one id that a near copy has answered. */
+  nearHit(startedAt: number): void {
+    if (this.#answers.near % nearHitsPerTimed === 0) this.#nearHitMs = performance.now() - startedAt;
+    this.#reads.add(1, this.#nearHitMs);
+    this.answered("near");
   }
 
   failedRead(ids: number): void {

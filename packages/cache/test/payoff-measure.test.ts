@@ -1,6 +1,7 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { Counts } from "../src/counts.ts";
 import { resolveCollectionOptions } from "../src/options.ts";
+import { PayoffMeasure } from "../src/payoff-measure.ts";
 import { payoffOf } from "../src/payoff.ts";
 import { SourceLoads } from "../src/source-loads.ts";
 import { intercept, testClient } from "./harness/redis.ts";
@@ -84,6 +85,23 @@ describe("what a collection measures of its reads", () => {
     const after = things.report();
     expect(after.answeredBy).toEqual({ near: 0.8, shared: 0.1, source: 0.1 });
     expect(after.readMs).toBeCloseTo((before.readMs ?? NaN) / 5, 6);
+  });
+
+  it("counts every near hit, and times one of sixteen for all", () => {
+    const clock = testClock();
+    clock.hold();
+    const measure = new PayoffMeasure();
+    const hits = (count: number, ms: number) => {
+      for (let hit = 0; hit < count; hit += 1) {
+        const startedAt = performance.now();
+        clock.advance(ms);
+        measure.nearHit(startedAt);
+      }
+      return measure.measured(null);
+    };
+    hits(1, 2);
+    expect(hits(15, 1)).toMatchObject({ answers: { near: 16 }, reads: { calls: 16, count: 16, totalMs: 32 } });
+    expect(hits(1, 1)).toMatchObject({ answers: { near: 17 }, reads: { calls: 17, count: 17, totalMs: 33 } });
   });
 
   it("is the time of the whole call for each id of it: its caller waits for the last", async () => {
