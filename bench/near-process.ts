@@ -1,7 +1,8 @@
 // Several members of a group of near copies in a process of their own: each with its client, its cache and its collection.
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Collection, createCache } from "@lockstep/cache";
-import { joinNearCache } from "@lockstep/near-cache";
+import { joinNearCache, revocationChannel, type RevocationTrip } from "@lockstep/near-cache";
 import { Redis } from "ioredis";
 import { answerParent } from "./asked-process.ts";
 import type { Value } from "./peers/product.ts";
@@ -49,10 +50,15 @@ const answers = {
   hold: async ({ ids, from }: { ids: number; from: "near" | "shared" }): Promise<void> => {
     for (const { values } of members) for (const id of idsOf(ids)) await untilFrom(values, id, from);
   },
-  /** The first member writes. @returns what each write took, in ms */
-  write: async (pace: { writes: number; rests: boolean }): Promise<Float64Array> => {
+  /** The first member writes. @returns what each write took, and what it took of that to make the group drop its copies; in ms */
+  write: async (pace: { writes: number; rests: boolean }): Promise<{ took: Float64Array; revoked: Float64Array }> => {
     const [first] = members;
-    return timedWrites(async () => first?.values.update("id-0", async () => value), pace);
+    const revoked: number[] = [];
+    const onRevoked = (trip: unknown) => revoked.push((trip as RevocationTrip).durationMs);
+    subscribe(revocationChannel, onRevoked);
+    const took = await timedWrites(async () => first?.values.update("id-0", async () => value), pace);
+    unsubscribe(revocationChannel, onRevoked);
+    return { took, revoked: Float64Array.from(revoked) };
   },
   /** The same for so long. */
   writeFor: async ({ durationMs }: { durationMs: number }): Promise<Float64Array> => {

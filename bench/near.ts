@@ -104,33 +104,39 @@ function sharesOf(size: number, others: number): number[] {
 
 async function writes({ redisPort, pace, signal }: Surroundings): Promise<Section> {
   const { groups, writes: count } = scopeOf(pace);
-  const rows = [["group", "× no group", "× bare", "median ms", "p99 ms", "p99.9 ms"]];
-  const rowOf = (name: string, took: Float64Array, ...compared: (Float64Array | undefined)[]) => {
-    const median = quantile(took, 0.5);
-    const ratios = compared.map((other) => (other === undefined ? "–" : (median / quantile(other, 0.5)).toFixed(2)));
-    return [name, ...ratios, ...[0.5, 0.99, 0.999].map((part) => ms(quantile(took, part)))];
-  };
+  const rows = [["group", "× no group", "× bare", "median ms", "p99 ms", "p99.9 ms", "until all dropped ms", "p99 ms"]];
   const group = await Group.open(1, redisPort, { isNear: false });
-  const alone = await timed(group, count);
-  rows.push(rowOf("no near copies", alone, alone, undefined));
+  const { took: alone } = await timed(group, count);
+  const rowOf = (
+    name: string,
+    took: Float64Array,
+    { bare, revoked }: { bare?: Float64Array; revoked?: Float64Array },
+  ) => {
+    const ratio = (other: Float64Array) => (quantile(took, 0.5) / quantile(other, 0.5)).toFixed(2);
+    const ofRevocation = revoked ? [0.5, 0.99].map((part) => ms(quantile(revoked, part))) : ["–", "–"];
+    const ofWrite = [0.5, 0.99, 0.999].map((part) => ms(quantile(took, part)));
+    return [name, ratio(alone), bare ? ratio(bare) : "–", ...ofWrite, ...ofRevocation];
+  };
+  rows.push(rowOf("no near copies", alone, {}));
   for (const size of groups) {
     signal.throwIfAborted();
     const bare = await bareWrites(size, redisPort, count);
-    const took = await timed(await Group.open(size, redisPort), count);
+    const { took, revoked } = await timed(await Group.open(size, redisPort), count);
     const name = size === 1 ? "1 member" : `${size} members`;
-    rows.push(rowOf(name, took, alone, bare), rowOf(`${name}, bare`, bare, alone, bare));
+    rows.push(rowOf(name, took, { bare, revoked }), rowOf(`${name}, bare`, bare, { bare }));
   }
   return {
     title: "A strict write, each followed by a rest as long",
     rows,
     remarks: [
+      "until all dropped: what the revocation takes of a write, from its sending to the last answer.",
       "bare: the exchanges that a strict write can't do without, and nothing else: SET of a mark, SPUBLISH to the others, an SPUBLISH from each, SET.",
     ],
   };
 }
 
 /** What a write takes once the code is warm. The group ends. */
-async function timed(group: Group, count: number): Promise<Float64Array> {
+async function timed(group: Group, count: number): Promise<{ took: Float64Array; revoked: Float64Array }> {
   try {
     await group.writer.ask("write", { writes: count, rests: false });
     return await group.writer.ask("write", { writes: count, rests: true });
@@ -185,7 +191,8 @@ async function pausedMember({ redisPort, pace, signal }: Surroundings): Promise<
 
 async function deadMember({ redisPort, pace, signal }: Surroundings): Promise<Section> {
   const rows = [["after one of three members was killed", "ms"]];
-  const write = async (group: Group) => ms((await group.writer.ask("write", { writes: 1, rests: false }))[0] ?? NaN);
+  const write = async (group: Group) =>
+    ms((await group.writer.ask("write", { writes: 1, rests: false })).took[0] ?? NaN);
   for (const waitMs of scopeOf(pace).deadMs) {
     signal.throwIfAborted();
     const group = await Group.open(3, redisPort, { alone: true });

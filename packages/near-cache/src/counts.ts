@@ -31,12 +31,14 @@ export interface NearCounts {
 
 type Counted = Exclude<keyof NearCounts, "losses" | "revocationMs">;
 
-/** Published for each revocation of this server's own that was done: {@link RevocationTrip}. */
+/** The name of the diagnostics channel (`node:diagnostics_channel`) on which each {@link RevocationTrip} is published. */
 export const revocationChannel = "lockstep:near:revocation";
 
-/** What is published on the diagnostics channel. */
+/** What is published there: one revocation of this server's own that was done. */
 export interface RevocationTrip {
+  /** The group's name. */
   readonly group: string;
+  /** How long it took, all answers included, in ms. */
   readonly durationMs: number;
 }
 
