@@ -26,6 +26,12 @@ export interface MixRequest {
   readonly readsPerWrite: number;
 }
 
+/** Of each round. */
+export interface HitRun {
+  readonly near: Float64Array;
+  readonly plain: Float64Array;
+}
+
 export interface MixRun {
   readonly calls: number;
   readonly elapsedMs: number;
@@ -48,7 +54,22 @@ const answers = {
   },
   /** Each member reads until its own memory answers, or Redis where there is no near copy. */
   hold: async ({ ids, from }: { ids: number; from: "near" | "shared" }): Promise<void> => {
-    for (const { values } of members) for (const id of idsOf(ids)) await untilFrom(values, id, from);
+    for (const { values } of members) await Promise.all(idsOf(ids).map((id) => untilFrom(values, id, from)));
+  },
+  /** The first member reads what it has copies of, and a Map behind a function that is as asynchronous. @returns ns for each */
+  hits: async ({ ids: count, reads, rounds }: { ids: number; reads: number; rounds: number }): Promise<HitRun> => {
+    const [first] = members;
+    if (first === undefined) throw new RangeError("Nobody has opened it.");
+    const ids = idsOf(count);
+    const map = new Map(ids.map((id) => [id, value]));
+    const fromMap = async (id: string): Promise<Value | undefined> => map.get(id);
+    const near = new Float64Array(rounds);
+    const plain = new Float64Array(rounds);
+    for (let round = 0; round < rounds; round += 1) {
+      plain[round] = await nsPerRead(fromMap, ids, reads);
+      near[round] = await nsPerRead((id) => first.values.get(id), ids, reads);
+    }
+    return { near, plain };
   },
   /** The first member writes. @returns what each write took, and what it took of that to make the group drop its copies; in ms */
   write: async (pace: { writes: number; rests: boolean }): Promise<{ took: Float64Array; revoked: Float64Array }> => {
@@ -110,6 +131,16 @@ async function open(redisUrl: string, name: string, isNear: boolean): Promise<Me
       client.disconnect();
     },
   };
+}
+
+async function nsPerRead(
+  read: (id: string) => Promise<unknown>,
+  ids: readonly string[],
+  reads: number,
+): Promise<number> {
+  const start = performance.now();
+  for (let index = 0; index < reads; index += 1) await read(ids[index % ids.length] ?? "");
+  return ((performance.now() - start) / reads) * 1e6;
 }
 
 async function untilFrom(values: Collection<Value>, id: string, from: "near" | "shared"): Promise<void> {

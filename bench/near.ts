@@ -13,7 +13,15 @@ const readsPerWrite = [100, 20, 1] as const;
 /** What is measured: little of it, where it is only to be seen that it runs. */
 function scopeOf({ rounds }: Pace) {
   return rounds === 1
-    ? { groups: [1, 3], pausesMs: [50], deadMs: [0], delaysMs: [0], writes: 5, pauses: 1 }
+    ? {
+        groups: [1, 3],
+        pausesMs: [50],
+        deadMs: [0],
+        delaysMs: [0],
+        writes: 5,
+        pauses: 1,
+        hits: { reads: 1_000, rounds: 1 },
+      }
     : {
         groups: [1, 3, 8, 64],
         pausesMs: [50, 200, 1_000],
@@ -21,6 +29,7 @@ function scopeOf({ rounds }: Pace) {
         delaysMs: [0, 0.5],
         writes: 1_000,
         pauses: 3,
+        hits: { reads: 20_000, rounds: 100 },
       };
 }
 
@@ -35,9 +44,10 @@ const benchmark: Benchmark = {
   describe: () => [
     "Redis as infra/redis/cache.conf has it. Leases of a second. Values of 450 B, from a source that answers at once.",
     `The writer is a process of its own; the other members of a group share ${otherProcesses}.`,
-    "What a near hit takes stands in `npm run bench -- cache`; what sessions take, in `npm run bench -- sessions`.",
+    "What sessions take stands in `npm run bench -- sessions`.",
   ],
   measure: async (surroundings, tell) => {
+    tell(await hits(surroundings));
     tell(await writes(surroundings));
     tell(await pausedMember(surroundings));
     tell(await deadMember(surroundings));
@@ -100,6 +110,30 @@ function sharesOf(size: number, others: number): number[] {
   const members = size - 1;
   const share = (_: unknown, index: number) => Math.floor(members / others) + (index < members % others ? 1 : 0);
   return [1, ...Array.from({ length: others }, share)];
+}
+
+/** Of a thousand ids, in turns with a Map. */
+async function hits({ redisPort, pace }: Surroundings): Promise<Section> {
+  const ids = 1_000;
+  const group = await Group.open(1, redisPort, { ids });
+  try {
+    const { near, plain } = await group.writer.ask("hits", { ids, ...scopeOf(pace).hits });
+    const row = (name: string, figures: Float64Array) => [
+      name,
+      ...[0.1, 0.5, 0.9].map((part) => quantile(figures, part).toFixed(0)),
+    ];
+    return {
+      title: "A near hit",
+      rows: [
+        ["read from", "10th percentile of rounds, ns", "median, ns", "90th, ns"],
+        row("a Map, in an async function", plain),
+        row("a strict collection's copies", near),
+      ],
+      remarks: [],
+    };
+  } finally {
+    await group.close();
+  }
 }
 
 async function writes({ redisPort, pace, signal }: Surroundings): Promise<Section> {
