@@ -50,7 +50,7 @@ export class Writer<T, Id> {
     const value = await this.#withinTime(keys, write, deadline);
     counts.add("updates");
     const endingAt = performance.now();
-    const text = await this.#end(pending, value);
+    const text = await this.#end(keys, pending, value);
     counts.payoff.write(beginMs + performance.now() - endingAt);
     return decode<T>(text);
   }
@@ -166,7 +166,7 @@ export class Writer<T, Id> {
   }
 
   /** The write is done: whatever becomes of the cache, its caller is told so. */
-  async #end(pending: PendingWrite, value: T | undefined): Promise<string> {
+  async #end(keys: EntryKeys, pending: PendingWrite, value: T | undefined): Promise<string> {
     const { driver, rules, options, tell } = this.#parts;
     let kept: { text: string; lifeMs: number } | undefined;
     try {
@@ -179,9 +179,11 @@ export class Writer<T, Id> {
       return text;
     } finally {
       await driver.end(pending, kept, rules).then(
-        (outcome) => {
-          if (outcome === "lapsed") tell({ type: "lapsed" });
+        async (outcome) => {
           if (outcome === "too-large") tellTooLarge(this.#parts);
+          if (outcome !== "lapsed") return;
+          tell({ type: "lapsed" });
+          await this.#dropCopies(keys);
         },
         (error: unknown) => {
           // The token lapses; until then its entry is not cached.
@@ -189,6 +191,15 @@ export class Writer<T, Id> {
         },
       );
     }
+  }
+
+  /** Nothing kept copies from being made of what was loaded since the mark was lost: they go as the entry has. */
+  async #dropCopies(keys: EntryKeys): Promise<void> {
+    this.#revoke([keys]);
+    await this.#parts.others.drop({ keys: [keys.entry] }, this.#deadline()).catch(() => {
+      // The write is done: what can't be told now is told later.
+      this.#catchUp.add(keys);
+    });
   }
 
   /** Whoever writes sees the new value on this server at once, however long a copy lives. */

@@ -1,5 +1,6 @@
 import { joinNearCache } from "@lockstep/near-cache";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { createKeys } from "../src/keys.ts";
 import { type NearServer, openGroup } from "./harness/near.ts";
 import { uniqueName } from "./harness/redis.ts";
 import { openServer } from "./harness/server.ts";
@@ -46,6 +47,19 @@ describe("a strict collection with near copies", () => {
       await change();
       for (const { things } of [one, two]) expect(await things.get("a")).toBe(index + 2);
     }
+  });
+
+  it("drops copies that others have made since the mark of an update was lost", async () => {
+    const source = new Source({ a: 0 });
+    const [one, two] = (await openGroup(source, 2)) as [NearServer, NearServer];
+    const { mark } = createKeys(one.cache.name, one.things.type).of("a");
+    const write = async () => {
+      expect(await two.client.del(mark)).toBe(1);
+      await untilCopied("a", one, two);
+      return source.write("a", 1)();
+    };
+    expect(await two.things.update("a", write)).toBe(1);
+    for (const { things } of [one, two]) expect(await things.get("a")).toBe(1);
   });
 
   it("refuses an update that it can't tell the others of, before it is written", async () => {
