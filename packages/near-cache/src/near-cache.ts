@@ -85,7 +85,7 @@ class Member implements NearCache {
       holders: this.#holders,
       counts: this.#counts,
     });
-    this.#claims = new Claims(new Commands(options.client, { deadlineMs: options.leaseMs }), options.group);
+    this.#claims = new Claims(new Commands(options.client, { deadlineMs: options.leaseMs }), this.group);
     this.stallMs = options.leaseMs * (1 + clockDrift);
   }
 
@@ -94,7 +94,7 @@ class Member implements NearCache {
   }
 
   get group() {
-    return this.#options.group;
+    return this.#options.keyPrefix + this.#options.group;
   }
 
   get copies() {

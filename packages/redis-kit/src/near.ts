@@ -33,7 +33,10 @@ export type Revoked = { readonly keys: readonly string[] } | { readonly start: s
 export interface Near {
   /** The client that it was joined with: whose Redis it is. */
   readonly client: RedisClient;
-  /** The group's name. */
+  /**
+   * The group's name, behind the client's `keyPrefix`: servers that put different things before their keys are in different groups, also where
+   * their caches' or sessions' own names make the keys alike.
+   */
   readonly group: string;
   /** Whether this server keeps copies, or only takes part in writes. */
   readonly copies: boolean;
@@ -81,7 +84,7 @@ export interface Near {
 }
 
 /** How a claim is written: the protocol's version, the group, until when it counts on the server's wall clock in ms. */
-const claimForm = /^(\d+) (\S+) (\d+)$/;
+const claimForm = /^(\d+) (.+) (\d+)$/s;
 
 /** The version of the protocol: servers of two versions share no group. */
 export const nearProtocol = 1;

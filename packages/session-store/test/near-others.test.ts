@@ -1,4 +1,5 @@
-import { describe, expect, it, vi } from "vitest";
+import { joinNearCache } from "@lockstep/near-cache";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { failureOf, startEngine } from "./harness/engine.ts";
 import { type NearEngine, openGroup, until } from "./harness/near.ts";
 import { testClient } from "./harness/redis.ts";
@@ -19,6 +20,23 @@ describe("near copies that others keep", () => {
     expect(await failureOf(outsider.sessions.destroy("a"))).toMatchObject(refused);
     expect(outsider.counted("unsafe-redis")).toHaveLength(1);
     expect(await one.data("a")).toEqual({ n: 1 });
+  });
+
+  it("are respected by a server of the same group's name whose client has another part of the keys", async () => {
+    const [one] = (await openGroup([clients[0]])) as [NearEngine];
+    const { prefix } = one;
+    await one.create("a", { n: 1 });
+    await until(async () => expect(await one.client.exists(`${prefix}h:near`)).toBe(1));
+    const client = clients[1].duplicate({ keyPrefix: prefix });
+    const near = await joinNearCache({ client, group: one.near.group, leaseMs: 300 });
+    onTestFinished(async () => {
+      await near.close();
+      client.disconnect();
+    });
+    // Their keys are alike, and what each revokes is not what the other has copies of.
+    const other = startEngine(client, { prefix: "", near });
+    expect(await failureOf(other.sessions.load("a"))).toMatchObject({ code: "UNSAFE_REDIS" });
+    expect(await failureOf(other.sessions.destroy("a"))).toMatchObject({ code: "UNSAFE_REDIS" });
   });
 
   it("are no obstacle any more when their servers have gone", async () => {
