@@ -1,3 +1,4 @@
+import type { Redis } from "ioredis";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import {
   connect,
@@ -39,6 +40,36 @@ describe("a lease (C1)", () => {
     await proxy.set("pass");
     await until(() => expect(a.near.mayServe()).toBe(true));
     expect(served(a, "k")).toBeUndefined();
+  });
+
+  it("lapses where the member's own connection alone is a black hole, and comes back with it", async () => {
+    const proxy = await startProxy();
+    const group = uniqueGroup();
+    const [a, b] = [await joinAs({ group, client: branching(proxy.port) }), await joinAs({ group })];
+    await untilSettled(a, b);
+    await untilRenewed(a);
+    keepCopy(a, "k");
+    await proxy.set("hold");
+    const heldAt = performance.now();
+    const writing = write(b, "k").finally(() => expect(served(a, "k")).toBeUndefined());
+    await until(() => expect(served(a, "k")).toBeUndefined());
+    expect(performance.now() - heldAt).toBeLessThan(400);
+    expect(await writing).toBe("revoked");
+    expect(b.near.counts()).toMatchObject({ stalls: 1, removedMembers: 1 });
+    // The client's other commands go on, so it is for the member to find out.
+    expect(await a.client.ping()).toBe("PONG");
+    await until(() => expect(a.near.status()).toMatchObject({ state: "joining", error: { code: "UNAVAILABLE" } }));
+    const refusedAt = performance.now();
+    await expect(write(a, "k", 500)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(performance.now() - refusedAt).toBeLessThan(750);
+    const passedAt = performance.now();
+    await proxy.set("pass");
+    await until(() => expect(a.near.mayServe()).toBe(true));
+    // An attempt to connect that was under way, and the longest pause.
+    expect(performance.now() - passedAt).toBeLessThan(3_500);
+    expect(served(a, "k")).toBeUndefined();
+    expect(await write(a, "k")).toBe("revoked");
+    expect(proxy.counts.heldChunks).toBeGreaterThan(0);
   });
 
   it("ends with a wall clock that has run ahead, as it has after a machine was suspended", async () => {
@@ -102,3 +133,11 @@ describe("a lease (C1)", () => {
     expect(b.near.counts().stalls).toBe(0);
   });
 });
+
+/** A client that is connected to the tests' Redis itself, and whose duplicates are through a proxy. */
+function branching(port: number): Redis {
+  const client = connect();
+  const duplicate = client.duplicate.bind(client);
+  client.duplicate = (options) => duplicate({ ...options, host: "127.0.0.1", port });
+  return client;
+}
