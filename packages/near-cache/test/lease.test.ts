@@ -51,10 +51,10 @@ describe("a lease (C1)", () => {
     keepCopy(a, "k");
     await proxy.set("hold");
     const heldAt = performance.now();
-    const writing = write(b, "k").finally(() => expect(served(a, "k")).toBeUndefined());
+    const writing = write(b, "k").then((outcome) => ({ outcome, left: served(a, "k") }));
     await until(() => expect(served(a, "k")).toBeUndefined());
     expect(performance.now() - heldAt).toBeLessThan(400);
-    expect(await writing).toBe("revoked");
+    expect(await writing).toEqual({ outcome: "revoked", left: undefined });
     expect(b.near.counts()).toMatchObject({ stalls: 1, removedMembers: 1 });
     // The client's other commands go on, so it is for the member to find out.
     expect(await a.client.ping()).toBe("PONG");
