@@ -18,7 +18,7 @@ export interface CollectionParts<T, Id> {
   /** Near copies, where the collection keeps any. */
   readonly copies: Copies | undefined;
   /** C1: whose lease they need; `undefined`: they are bounded in time. */
-  readonly lease: Pick<Near, "mayServe"> | undefined;
+  readonly lease: Pick<Near, "mayServe" | "mayKeep"> | undefined;
   /** Where the collection is read from replicas. */
   readonly replicas: ReplicaReads | undefined;
   /** What other servers keep of it. */

@@ -195,13 +195,16 @@ export class Reader<T, Id> {
     }
   }
 
-  #hit(read: Read<T, Id>, { text, leftMs = Infinity }: { text: string; leftMs?: number }, sentAt: number): void {
-    const { counts, copies, options } = this.#parts;
+  #hit(read: Read<T, Id>, reply: Extract<ReadReply, { outcome: "hit" }>, sentAt: number): void {
+    const { counts, copies, options, lease } = this.#parts;
+    const { text, leftMs = Infinity, epoch } = reply;
     const value = this.#decoded(read, text);
     if (value === undefined) return;
     read.resolve({ value: value.it, from: "shared" });
     counts.add("hits");
     if (isMissing(text)) counts.add("missingHits");
+    // C9.
+    if (lease && (epoch === undefined || !lease.mayKeep(epoch))) this.#release(read);
     if (!copies || !read.reservation) return;
     // C10: from the sending on, since it may have been written anew since it was read.
     const endsAt = sentAt + Math.min(options.copyMs, leftMs);

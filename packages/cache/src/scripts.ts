@@ -68,7 +68,9 @@ function readReply(reply: RawReply, token: string): ReadReply {
     return { outcome: "hit", text: reply.slice(epochLength + 1) };
   }
   const [text, leftMs, refresh] = reply;
-  if (refresh === undefined) return { outcome: "hit", text: text.slice(epochLength + 1), leftMs };
+  if (refresh === undefined) {
+    return { outcome: "hit", text: text.slice(epochLength + 1), leftMs, epoch: text.slice(0, epochLength) };
+  }
   const who = refresh === "running" || refresh === "failed" ? refresh : { token };
   return { outcome: "expired", text, overdueMs: -leftMs, refresh: who };
 }

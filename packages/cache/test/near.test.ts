@@ -1,5 +1,6 @@
 import { joinNearCache } from "@lockstep/near-cache";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { connect, startOwnRedis } from "../../redis-kit/test/harness/redis.ts";
 import { createKeys } from "../src/keys.ts";
 import { type NearServer, openGroup } from "./harness/near.ts";
 import { uniqueName } from "./harness/redis.ts";
@@ -60,6 +61,20 @@ describe("a strict collection with near copies", () => {
     };
     expect(await two.things.update("a", write)).toBe(1);
     for (const { things } of [one, two]) expect(await things.get("a")).toBe(1);
+  });
+
+  it("is not copied from a primary that is not the group's, as over a failover in which the old one lives on (C9)", async () => {
+    const source = new Source({ a: 1 });
+    const { port } = await startOwnRedis();
+    const old = connect((await startOwnRedis()).port);
+    const duplicate = old.duplicate.bind(old);
+    old.duplicate = (options) => duplicate({ ...options, port });
+    const [one] = (await openGroup(source, 1, { client: old })) as [NearServer];
+    await until(async () => expect((await one.things.lookup("a")).from).toBe("shared"));
+    for (let read = 0; read < 10; read += 1) {
+      expect(one.near.mayServe()).toBe(true);
+      expect((await one.things.lookup("a")).from).toBe("shared");
+    }
   });
 
   it("refuses an update that it can't tell the others of, before it is written", async () => {

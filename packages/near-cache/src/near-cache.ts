@@ -1,4 +1,4 @@
-import { Commands, type CopyHolder, type Joining, type Near, type Revoked } from "@lockstep/redis-kit";
+import { Commands, type CopyHolder, type Joining, type Near, type Revoked, isCluster } from "@lockstep/redis-kit";
 import { Claims } from "./claims.ts";
 import { Counts, type NearCounts } from "./counts.ts";
 import type { NearError } from "./errors.ts";
@@ -111,6 +111,10 @@ class Member implements NearCache {
 
   mayServe(now = performance.now()): boolean {
     return this.#options.copies && this.#lease.isValidAt(now);
+  }
+
+  mayKeep(epoch: string): boolean {
+    return isCluster(this.#options.client) || this.#membership.current?.generation.startsWith(epoch) === true;
   }
 
   hold(holder: CopyHolder): () => void {

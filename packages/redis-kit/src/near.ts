@@ -51,6 +51,14 @@ export interface Near {
    */
   mayServe(now?: number): boolean;
 
+  /**
+   * C9: whether a copy may be made of what a primary of this epoch has told. Over a failover the client and the group may be connected to two
+   * primaries for a while, and the group of one knows of no write that the other takes. In a Cluster many primaries have the entries.
+   *
+   * @param epoch the first 16 digits of its replication id
+   */
+  mayKeep(epoch: string): boolean;
+
   /** Tells the holder from now on which copies to drop. @returns ends that */
   hold(holder: CopyHolder): () => void;
 

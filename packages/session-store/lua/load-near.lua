@@ -2,12 +2,15 @@
 -- pending (C4).
 --
 -- KEYS     the records, then the mark of each
--- returns  for each record: false if there is none, else { text, remaining life in ms (-1: no expiry), 1 if it may become a copy, else 0 };
---          0: no string
+-- returns  for each record: false if there is none, else { text, remaining life in ms (-1: no expiry), the epoch of this primary (C9) if
+--          it may become a copy, else an empty text }; 0: no string
 
 local count = #KEYS / 2
 -- What a primary that was made a replica does not have yet may be pending.
-local isReplica = string.find(redis.call("INFO", "replication"), "role:slave", 1, true)
+local info = redis.call("INFO", "replication")
+local isReplica = string.find(info, "role:slave", 1, true)
+local _, nameEnd = string.find(info, "master_replid:", 1, true)
+local epoch = info:sub(nameEnd + 1, nameEnd + 16)
 local records = {}
 for at = 1, count do
   -- One that is something else must not keep the others from being read.
@@ -19,7 +22,7 @@ for at = 1, count do
     records[at] = 0
   else
     local mayKeep = text and not isReplica and countPending(KEYS[count + at]) == 0
-    records[at] = text and { text, redis.call("PTTL", KEYS[at]), mayKeep and 1 or 0 }
+    records[at] = text and { text, redis.call("PTTL", KEYS[at]), mayKeep and epoch or "" }
   end
 end
 return records

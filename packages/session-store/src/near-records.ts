@@ -65,8 +65,9 @@ export class NearRecords implements CopyHolder {
   }
 
   /** What was read becomes a copy, if it may. */
-  keep(reservation: Reservation, record: NearRecord & Pick<RecordReply, "mayKeep">): void {
-    const { raw, remainingMs, seenAt, mayKeep } = record;
+  keep(reservation: Reservation, record: NearRecord & Pick<RecordReply, "mayKeepIn">): void {
+    const { raw, remainingMs, seenAt, mayKeepIn } = record;
+    const mayKeep = mayKeepIn !== undefined && mayKeepIn !== "" && this.#near.mayKeep(mayKeepIn);
     if (!mayKeep || !isPlain(raw) || this.#state !== "open" || !this.#eviction.isSafe) {
       this.release(reservation);
       return;

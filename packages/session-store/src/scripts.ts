@@ -38,8 +38,8 @@ export interface RecordReply {
   readonly raw: string;
   /** `undefined`: it does not expire. */
   readonly remainingMs: number | undefined;
-  /** C4: whether a near copy may be made of it. */
-  readonly mayKeep?: boolean;
+  /** C4, C9: the epoch in which a near copy may be made of it; empty: none may. */
+  readonly mayKeepIn?: string;
 }
 
 /** A write that has begun, as its finish names it: where servers keep near copies. */
@@ -87,10 +87,10 @@ export async function loadRecords(
 function recordOf(reply: unknown): RecordReply | undefined {
   if (reply === null) return undefined;
   if (!Array.isArray(reply)) return unreadable;
-  const [raw, life, mayKeep] = reply as [string, number | string, (number | string)?];
+  const [raw, life, mayKeepIn] = reply as [string, number | string, string?];
   const remainingMs = Number(life); // a client with ioredis' `stringNumbers` gives text
   const record = { raw, remainingMs: remainingMs < 0 ? undefined : remainingMs };
-  return mayKeep === undefined ? record : { ...record, mayKeep: Number(mayKeep) === 1 };
+  return mayKeepIn === undefined ? record : { ...record, mayKeepIn };
 }
 
 /** What is no UTF-8 has become U+FFFD, and would never compare as equal again. It may also stand there rightly. */

@@ -68,6 +68,26 @@ describe("a write of a session with near copies, when another primary comes", ()
   });
 });
 
+describe("near copies of sessions over a failover in which the old primary lives on", () => {
+  it("are not made by a server whose client is still there, and whose group is not (C9)", async () => {
+    const { port } = await startOwnRedis();
+    const [old, next] = [connect((await startOwnRedis()).port), connect(port)];
+    const duplicate = old.duplicate.bind(old);
+    old.duplicate = (options) => duplicate({ ...options, port });
+    const [one, two] = (await openGroup([old, next])) as Two;
+    await one.create("a", { n: 1 });
+    const { record } = keysOf(one, "a");
+    await next.set(record, (await old.get(record)) ?? "", "PX", 60_000);
+    await untilCopied("a", two);
+    await two.sessions.destroy("a");
+    // The old primary gives what it has; once the client has moved on, nothing of that is left.
+    for (let load = 0; load < 10; load += 1) {
+      expect(one.near.mayServe()).toBe(true);
+      expect(await nearHits(one, "a", 1)).toBe(0);
+    }
+  });
+});
+
 describe("near copies of sessions on a Cluster", () => {
   it("are seen to change at once, also where the client puts something before each key", async () => {
     const { port } = await startOwnCluster();

@@ -29,6 +29,8 @@ export type ReadReply =
       readonly text: string;
       /** How much of its life is left, in ms, where the rules ask for it. */
       readonly leftMs?: number;
+      /** C9: of the Redis that has told that. */
+      readonly epoch?: string;
     }
   | {
       /** Its life is over, and `extraMs` are not. */
