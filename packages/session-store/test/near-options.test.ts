@@ -23,7 +23,7 @@ const refused: readonly [Partial<SessionsOptions> | ((near: Near) => Partial<Ses
 ];
 
 describe("options of near copies", () => {
-  it.each(refused)("are refused: %j", async (given, message) => {
+  it.each(refused)("are refused: $1", async (given, message) => {
     const [{ near, client }] = (await openGroup([clients[0]])) as [NearEngine & { client: Redis }];
     const options = { client, near, ...(typeof given === "function" ? given(near) : given) };
     expect(() => createSessions(options)).toThrow(message);
