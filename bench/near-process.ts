@@ -30,6 +30,7 @@ export interface MixRequest {
 export interface HitRun {
   readonly near: Float64Array;
   readonly plain: Float64Array;
+  readonly clocks: Float64Array;
 }
 
 export interface MixRun {
@@ -56,20 +57,24 @@ const answers = {
   hold: async ({ ids, from }: { ids: number; from: "near" | "shared" }): Promise<void> => {
     for (const { values } of members) await Promise.all(idsOf(ids).map((id) => untilFrom(values, id, from)));
   },
-  /** The first member reads what it has copies of, and a Map behind a function that is as asynchronous. @returns ns for each */
+  /**
+   * The first member reads what it has copies of, and a Map behind a function that is as asynchronous, and asks the two clocks that a lease has.
+   *
+   * @returns ns for each
+   */
   hits: async ({ ids: count, reads, rounds }: { ids: number; reads: number; rounds: number }): Promise<HitRun> => {
     const [first] = members;
     if (first === undefined) throw new RangeError("Nobody has opened it.");
     const ids = idsOf(count);
     const map = new Map(ids.map((id) => [id, value]));
     const fromMap = async (id: string): Promise<Value | undefined> => map.get(id);
-    const near = new Float64Array(rounds);
-    const plain = new Float64Array(rounds);
+    const [near, plain, clocks] = [new Float64Array(rounds), new Float64Array(rounds), new Float64Array(rounds)];
     for (let round = 0; round < rounds; round += 1) {
+      clocks[round] = nsPerLook(reads);
       plain[round] = await nsPerRead(fromMap, ids, reads);
       near[round] = await nsPerRead((id) => first.values.get(id), ids, reads);
     }
-    return { near, plain };
+    return { near, plain, clocks };
   },
   /** The first member writes. @returns what each write took, and what it took of that to make the group drop its copies; in ms */
   write: async (pace: { writes: number; rests: boolean }): Promise<{ took: Float64Array; revoked: Float64Array }> => {
@@ -131,6 +136,13 @@ async function open(redisUrl: string, name: string, isNear: boolean): Promise<Me
       client.disconnect();
     },
   };
+}
+
+function nsPerLook(looks: number): number {
+  const start = performance.now();
+  let latest = 0;
+  for (let look = 0; look < looks; look += 1) latest = Math.max(performance.now(), Date.now());
+  return latest === 0 ? NaN : ((performance.now() - start) / looks) * 1e6;
 }
 
 async function nsPerRead(

@@ -38,7 +38,7 @@ describe("npm run bench", () => {
     await runCommand({ name: "The benchmark", command: process.execPath, args });
     const report = await readFile(join(repository, ".lockstep/report/bench-near-quick.md"), "utf8");
     for (const part of [
-      "| a strict collection's copies |",
+      "| a read of a strict collection's copies |",
       "| 3 members |",
       "| 3 members, bare |",
       "| 50 ms |",
