@@ -102,3 +102,31 @@ describe("a strict collection with near copies", () => {
     expect(outsider.events).toContainEqual(expect.objectContaining({ type: "unsafe-redis" }));
   });
 });
+
+describe("what breaks a strict collection with near copies", () => {
+  it("is a change past the cache: it shows when the value is invalidated, everywhere", async () => {
+    const source = new Source({ a: 1 });
+    const [one, two] = (await openGroup(source, 2)) as [NearServer, NearServer];
+    await untilCopied("a", one, two);
+    await source.write("a", 2)();
+    for (const { things } of [one, two]) expect(await things.get("a")).toBe(1);
+    await two.things.invalidate("a");
+    for (const { things } of [one, two]) expect(await things.get("a")).toBe(2);
+  });
+
+  it("is a second spelling of an id, unless the collection has a key", async () => {
+    const source = new Source({ "7": 1, "07": 1 });
+    const both = (value: number) => async () => {
+      await source.write("07", value)();
+      return source.write("7", value)();
+    };
+    const key = (id: string) => String(Number(id));
+    for (const [options, seen] of [[{}, 1] as const, [{ key }, 2] as const]) {
+      await both(1)();
+      const [one, two] = (await openGroup(source, 2, options)) as [NearServer, NearServer];
+      expect(await one.things.get("07")).toBe(1);
+      await two.things.update("7", both(2));
+      expect(await one.things.get("07")).toBe(seen);
+    }
+  });
+});

@@ -43,6 +43,16 @@ describe("sessions with near copies", () => {
     }
   });
 
+  it("are not seen to be deleted by hand, until somebody destroys them", async () => {
+    const [one, two] = (await openGroup(clients)) as Three;
+    await one.create("a", { n: 1 });
+    await untilCopied("a", one);
+    expect(await two.client.del(keysOf(two, "a").record)).toBe(1);
+    expect(await one.data("a")).toEqual({ n: 1 });
+    await two.sessions.destroy("a");
+    expect(await one.sessions.load("a")).toBeUndefined();
+  });
+
   it("are merged where two servers change what both have copies of", async () => {
     const [one, two] = (await openGroup(clients)) as Three;
     await one.create("a", {});
