@@ -1,5 +1,5 @@
 import slotOf from "cluster-key-slot";
-import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import {
   connectToCluster,
   infoNumber,
@@ -69,9 +69,13 @@ describe("on a Cluster of three primaries and three replicas, a cache", () => {
     await things.getMany(ids);
     await until(() => expect(things.counts().fills).toBe(ids.length));
     const before = await readsOf(cluster.primaries);
+    // What is asked for in so little time leaves together, however slow the machine is.
+    const clock = vi.spyOn(performance, "now").mockReturnValue(performance.now());
+    onTestFinished(() => void clock.mockRestore());
     expect(await things.getMany(ids)).toEqual(ids);
-    // A busy machine breaks a turn into several writes; one by one there were as many as ids, or nearly.
-    expect((await readsOf(cluster.primaries)) - before).toBeLessThan(ids.length / 2);
+    clock.mockRestore();
+    // Redis reads 16 KiB at a time; one by one there were as many reads as ids, or nearly.
+    expect((await readsOf(cluster.primaries)) - before).toBeLessThan(ids.length / 5);
     expect(things.counts().hits).toBe(ids.length);
   }, 30_000);
 

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { expect, it, onTestFinished } from "vitest";
+import { expect, it, onTestFinished, vi } from "vitest";
 import { primaries } from "../src/client.ts";
 import { Commands } from "../src/commands.ts";
 import { scanKeys } from "../src/scan.ts";
@@ -29,15 +29,14 @@ it("a Cluster of three primaries and three replicas is whole when it is handed o
     const each = cluster.primaries.map(({ admin }) => infoNumber(admin, "stats", "total_reads_processed"));
     return (await Promise.all(each)).reduce((sum, one) => sum + one, 0);
   };
-  const readsOfOneTurn = async () => {
-    const before = await reads();
-    await Promise.all(keys.map((key) => commands.send("a test", () => client.get(key))));
-    // The three questions are among them.
-    return (await reads()) - before - 3;
-  };
-  // A busy machine breaks a turn into several writes.
-  const turns = [await readsOfOneTurn(), await readsOfOneTurn(), await readsOfOneTurn()];
-  expect(Math.min(...turns)).toBeLessThan(keys.length / 2);
+  const before = await reads();
+  // What is asked for in so little time leaves together, however slow the machine is.
+  const clock = vi.spyOn(performance, "now").mockReturnValue(performance.now());
+  onTestFinished(() => void clock.mockRestore());
+  await Promise.all(keys.map((key) => commands.send("a test", () => client.get(key))));
+  clock.mockRestore();
+  // The three questions are among them.
+  expect((await reads()) - before - 3).toBeLessThan(keys.length / 4);
 }, 30_000);
 
 it("sentinels promote another server when they are asked to, and their clients follow", async () => {
