@@ -1,8 +1,9 @@
+import type { Redis } from "ioredis";
 import { describe, expect, it } from "vitest";
 import { Barrier } from "../../../test/harness/cache/barrier.ts";
 import { connect } from "../../redis-kit/test/harness/redis.ts";
 import { Ledger } from "./harness/ledger.ts";
-import { uniqueName } from "./harness/redis.ts";
+import { intercept, uniqueName } from "./harness/redis.ts";
 import { until } from "./harness/until.ts";
 import { type QueueServer, openQueueServer, openQueueServers, startQueueRedis } from "./harness/write-behind.ts";
 
@@ -30,6 +31,13 @@ function failing(ledger: Ledger, fails: () => Promise<boolean>): Ledger["save"] 
 
 async function untilSaved({ rows }: Pick<QueueServer<unknown>, "rows">): Promise<void> {
   await until(async () => expect((await rows.backlog()).rows).toBe(0));
+}
+
+/** Long before it would lapse. */
+async function expectGivenBack(client: Redis, lease: string): Promise<void> {
+  const askedAt = performance.now();
+  await until(async () => expect(await client.exists(lease)).toBe(0));
+  expect(performance.now() - askedAt).toBeLessThan(2_500);
 }
 
 function typesOf({ events }: Pick<QueueServer<unknown>, "events">): Set<string> {
@@ -340,14 +348,34 @@ describe("the lease of a partition", () => {
   it("is given back by a server that is closed, so that another need not wait", async () => {
     const { client } = await startQueueRedis();
     const ledger = new Ledger();
-    const { cache, rows, keys } = openQueueServer(ledger, { client, flushAfterMs: hour });
+    const { cache, rows, keys } = openQueueServer(ledger, { client, flushAfterMs: hour, saveTimeoutMs: 5_000 });
     await rows.set("a", 1);
     const { lease } = keys.of("a").partition;
     await until(async () => expect(await client.exists(lease)).toBe(1));
     cache.close();
-    await new Promise(setImmediate);
-    // On the same connection, so it is asked behind the release, long before the lease would lapse.
-    expect(await client.exists(lease)).toBe(0);
+    await expectGivenBack(client, lease);
     expect(ledger.batches).toEqual([]);
+  });
+
+  it("is given back by a server that is closed while it claims it", async () => {
+    const { client } = await startQueueRedis();
+    const claims = new Barrier();
+    const slow = intercept(client, async (send) => {
+      const reply = await send();
+      if (Array.isArray(reply) && reply.includes("held")) await claims.pass("a claim");
+      return reply;
+    });
+    const { cache, rows, keys } = openQueueServer(new Ledger(), {
+      client: slow,
+      flushAfterMs: hour,
+      saveTimeoutMs: 5_000,
+    });
+    await rows.set("a", 1);
+    await claims.arrivals(1);
+    cache.close();
+    claims.release();
+    const { lease } = keys.of("a").partition;
+    expect(await client.exists(lease)).toBe(1);
+    await expectGivenBack(client, lease);
   });
 });

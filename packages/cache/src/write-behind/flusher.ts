@@ -50,10 +50,8 @@ export class Flusher<T> {
   /** Stops; saves that are under way are told so. */
   close(): void {
     if (this.#closed.signal.aborted) return;
-    for (const partition of this.#partitions) {
-      // Redis is gone, or the client is closed: then the lease lapses.
-      partition.release().catch(() => undefined);
-    }
+    // At once: who closes a cache closes its client next.
+    for (const partition of this.#partitions) this.#release(partition);
     this.#closed.abort(new Error("The cache was closed."));
     for (const pause of this.#pauses.values()) pause.endWithin(0);
   }
@@ -64,9 +62,16 @@ export class Flusher<T> {
     let pauseMs = Math.random() * firstPauseMs;
     for (;;) {
       await pause?.last(pauseMs);
-      if (this.#closed.signal.aborted) return;
+      if (this.#closed.signal.aborted) break;
       pauseMs = await flusher.step();
     }
+    // What was being claimed when this was closed.
+    this.#release(flusher);
+  }
+
+  #release(flusher: PartitionFlusher<T>): void {
+    // Redis is gone, or the client is closed: then the lease lapses.
+    flusher.release().catch(() => undefined);
   }
 
   async #inTurn(work: () => Promise<void>): Promise<void> {
