@@ -1,5 +1,6 @@
 import slotOf from "cluster-key-slot";
-import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
+import { stopClock } from "../../redis-kit/test/harness/clock.ts";
 import {
   connectToCluster,
   infoNumber,
@@ -69,11 +70,9 @@ describe("on a Cluster of three primaries and three replicas, a cache", () => {
     await things.getMany(ids);
     await until(() => expect(things.counts().fills).toBe(ids.length));
     const before = await readsOf(cluster.primaries);
-    // What is asked for in so little time leaves together, however slow the machine is.
-    const clock = vi.spyOn(performance, "now").mockReturnValue(performance.now());
-    onTestFinished(() => void clock.mockRestore());
+    const goOn = stopClock();
     expect(await things.getMany(ids)).toEqual(ids);
-    clock.mockRestore();
+    goOn();
     // Redis reads 16 KiB at a time; one by one there were as many reads as ids, or nearly.
     expect((await readsOf(cluster.primaries)) - before).toBeLessThan(ids.length / 5);
     expect(things.counts().hits).toBe(ids.length);

@@ -1,8 +1,9 @@
 import { once } from "node:events";
-import { expect, it, onTestFinished, vi } from "vitest";
+import { expect, it, onTestFinished } from "vitest";
 import { primaries } from "../src/client.ts";
 import { Commands } from "../src/commands.ts";
 import { scanKeys } from "../src/scan.ts";
+import { stopClock } from "./harness/clock.ts";
 import {
   connectBySentinel,
   connectToCluster,
@@ -30,11 +31,9 @@ it("a Cluster of three primaries and three replicas is whole when it is handed o
     return (await Promise.all(each)).reduce((sum, one) => sum + one, 0);
   };
   const before = await reads();
-  // What is asked for in so little time leaves together, however slow the machine is.
-  const clock = vi.spyOn(performance, "now").mockReturnValue(performance.now());
-  onTestFinished(() => void clock.mockRestore());
+  const goOn = stopClock();
   await Promise.all(keys.map((key) => commands.send("a test", () => client.get(key))));
-  clock.mockRestore();
+  goOn();
   // The three questions are among them.
   expect((await reads()) - before - 3).toBeLessThan(keys.length / 4);
 }, 30_000);

@@ -4,6 +4,7 @@ import express, { type Express, type Request, type Response } from "express";
 import express4 from "express4";
 import stockSession, { MemoryStore, type SessionData } from "express-session";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { stopClock } from "../../redis-kit/test/harness/clock.ts";
 import { connect, startOwnCluster } from "../../redis-kit/test/harness/redis.ts";
 import { session } from "../src/index.ts";
 import { memoryRedis } from "../src/memory.ts";
@@ -425,13 +426,11 @@ describe("sessions that are loaded in one turn, by a client", () => {
     await create("a", { n: 1 });
     // By then it is known that nobody keeps near copies.
     await sessions.load("a");
-    // In so little time that what can leave together does, however slow the machine is.
-    const clock = vi.spyOn(performance, "now").mockReturnValue(performance.now());
-    onTestFinished(() => void clock.mockRestore());
+    const goOn = stopClock();
     const first = sessions.load("a");
     const loads = [sessions.load("a"), sessions.load("b")];
     other.disconnect();
-    clock.mockRestore();
+    goOn();
     // It had left.
     await Promise.allSettled([first]);
     expect((await Promise.allSettled(loads)).map(({ status }) => status)).toEqual(["rejected", "rejected"]);

@@ -1,5 +1,6 @@
 import { isUtf8 } from "node:buffer";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
+import { stopClock } from "../../redis-kit/test/harness/clock.ts";
 import { failureOf, startEngine } from "./harness/engine.ts";
 import { intercept, itOnRedis, restrictedClient, testClient } from "./harness/redis.ts";
 
@@ -21,11 +22,11 @@ function start() {
   return { asked, ...startEngine(noted, { ids: "plain" }) };
 }
 
-/** Asks for sessions in so little time that what can leave together does, however slow the machine is. */
+/** Asks for sessions in one turn. */
 function atOnce<T>(ids: readonly string[], ask: (id: string) => Promise<T>): Promise<T[]> {
-  const clock = vi.spyOn(performance, "now").mockReturnValue(performance.now());
+  const goOn = stopClock();
   const asked = ids.map(ask);
-  clock.mockRestore();
+  goOn();
   return Promise.all(asked);
 }
 
