@@ -33,6 +33,8 @@ end
 local function early()
   local kept = redis.call("GET", KEYS[2])
   if kept then
+    -- WAIT, which may follow, speaks of what this connection has written.
+    redis.call("SET", KEYS[2], kept, "KEEPTTL")
     local version, place, text = string.match(kept, "^(%d+) (%a+) (.*)$")
     return answer("accepted", version, place, text)
   end

@@ -1,6 +1,6 @@
-import { Copies, type Near } from "@lockstep/redis-kit";
+import { type BreakerState, CircuitBreaker, Copies, DurableWrites, type Near, type Writer } from "@lockstep/redis-kit";
 import { type Collection, OpenCollection } from "./collection.ts";
-import type { Driver } from "./drivers/driver.ts";
+import { breaker, type Driver } from "./drivers/driver.ts";
 import { dangerToQueue } from "./drivers/epochs.ts";
 import { MemcachedServers } from "./drivers/memcached-servers.ts";
 import { MemcachedDriver } from "./drivers/memcached.ts";
@@ -10,7 +10,7 @@ import { RedisDriver } from "./drivers/redis.ts";
 import { createTokens } from "./drivers/tokens.ts";
 import { Trust } from "./drivers/trust.ts";
 import { unavailable } from "./errors.ts";
-import type { OnEvent } from "./events.ts";
+import { type OnEvent, tell } from "./events.ts";
 import { claimKey } from "./keys.ts";
 import {
   type CacheOptions,
@@ -89,6 +89,7 @@ class OpenCache implements Cache {
   readonly #copies: Copies;
   readonly #near: Near | undefined;
   readonly #endNear: () => void;
+  readonly #durable: DurableWrites | undefined;
   /** What write-behind collections share; only Redis can have any. */
   readonly #queues: Shared | undefined;
   readonly #open = new Map<string, OpenedCollection & { close(): void }>();
@@ -102,7 +103,11 @@ class OpenCache implements Cache {
     this.#copies = new Copies({ maxEntries: options.maxCopies, maxBytes: options.maxCopyBytes });
     this.#near = options.near;
     this.#endNear = openNear(options, this.#copies);
-    this.#queues = this.#driver instanceof RedisDriver ? openQueues(this.#driver, options) : undefined;
+    if (this.#driver instanceof RedisDriver) {
+      const { durability, deadlineMs } = options;
+      this.#durable = durability && new DurableWrites(this.#driver.client, durability, { deadlineMs });
+      this.#queues = openQueues(this.#driver, this.#durable, options);
+    }
     this.#sweep = new Sweep(this.#driver, options.onEvent);
   }
 
@@ -131,6 +136,7 @@ class OpenCache implements Cache {
     this.#sweep.close();
     this.#endNear();
     for (const collection of this.collections()) collection.close();
+    this.#durable?.close();
     this.#driver.close();
   }
 
@@ -174,7 +180,15 @@ function openReplicas({ tier, replicas, ...options }: ResolvedCacheOptions): Rep
 }
 
 /** Through the driver's own circuit breaker: it is one Redis. */
-function openQueues({ client, commands }: RedisDriver, { deadlineMs, onEvent }: ResolvedCacheOptions): Shared {
+function openQueues(
+  { client, commands }: RedisDriver,
+  durable: DurableWrites | undefined,
+  { deadlineMs, onEvent }: ResolvedCacheOptions,
+): Shared {
   const trust = new Trust({ client, commands }, { dangerOf: dangerToQueue, onEvent });
-  return { client, commands, deadlineMs, trust, newToken: createTokens(), onEvent };
+  const onChange = (state: BreakerState) => {
+    tell(onEvent, { type: "durability-breaker", state });
+  };
+  const writes = durable ? new CircuitBreaker<Writer>(durable, { ...breaker, onChange }) : commands;
+  return { client, commands, writes, deadlineMs, trust, newToken: createTokens(), onEvent };
 }

@@ -16,6 +16,17 @@ export interface ReplicaBreakerEvent {
   readonly state: "open" | "half-open" | "closed";
 }
 
+/**
+ * Replicas stopped or resumed having accepted writes in time (`durability`): those of write-behind collections fail at once, or no longer do.
+ * They are read meanwhile.
+ */
+export interface DurabilityBreakerEvent {
+  /** Tells it from other events. */
+  readonly type: "durability-breaker";
+  /** `half-open`: one write is out to see whether they have it in time again. */
+  readonly state: "open" | "half-open" | "closed";
+}
+
 /** Redis can't be trusted with what may not be lost; nothing is cached there, and strict writes are refused. */
 export interface UnsafeRedisEvent {
   /** Tells it from other events. */
@@ -83,7 +94,13 @@ export interface SweepFailedEvent {
 
 /** Something that no caller sees (G10). No event holds an id or a value, but for what your own loader or saver says in its errors. */
 export type CacheEvent =
-  BreakerEvent | ReplicaBreakerEvent | UnsafeRedisEvent | SweepFailedEvent | DisagreementEvent | CollectionEvent;
+  | BreakerEvent
+  | ReplicaBreakerEvent
+  | DurabilityBreakerEvent
+  | UnsafeRedisEvent
+  | SweepFailedEvent
+  | DisagreementEvent
+  | CollectionEvent;
 
 /** Who is told of events. */
 export type OnEvent = ((event: CacheEvent) => void) | undefined;

@@ -9,6 +9,7 @@ export type {
   CollectionEvent,
   DisagreementEvent,
   ReplicaBreakerEvent,
+  DurabilityBreakerEvent,
   SweepFailedEvent,
   UnsafeRedisEvent,
 } from "./events.ts";

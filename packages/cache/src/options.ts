@@ -1,4 +1,4 @@
-import { keyPrefixOf, type Near, type RedisClient } from "@lockstep/redis-kit";
+import { type Durability, keyPrefixOf, type Near, type RedisClient } from "@lockstep/redis-kit";
 import { MemcachedServers } from "./drivers/memcached-servers.ts";
 import { type Memory, MemoryItems } from "./drivers/memory-items.ts";
 import type { CacheEvent } from "./events.ts";
@@ -28,6 +28,11 @@ export type SharedTier =
        * answer from memory too. All servers that write the same entries must be members.
        */
       readonly near?: Near | undefined;
+      /**
+       * When a write of a write-behind collection counts as accepted: once so many replicas have it too, which are waited for so long (`WAIT`). Where
+       * they don't, it fails with `OUTCOME_UNKNOWN`. It takes a connection of its own. Entries, which the source has too, are not waited for.
+       */
+      readonly durability?: Durability | undefined;
       readonly memcached?: undefined;
       readonly memory?: undefined;
     }
@@ -176,6 +181,7 @@ export interface ResolvedCacheOptions {
   readonly tier: RedisClient | MemcachedServers | MemoryItems;
   readonly replicas: RedisClient | undefined;
   readonly near: Near | undefined;
+  readonly durability: Durability | undefined;
   readonly name: string;
   readonly deadlineMs: number;
   readonly maxCopies: number;
@@ -210,6 +216,9 @@ export interface ResolvedCollectionOptions<T, Id> {
   readonly onUnavailable: "reject" | "proceed";
 }
 
+/** The default of {@link CommonCacheOptions.deadlineMs}. */
+const defaultDeadlineMs = 250;
+
 /** How far two clocks may drift apart in a second: COHERENCE ρ, generous for any crystal. */
 export const clockDrift = 0.01;
 
@@ -221,8 +230,9 @@ export function resolveCacheOptions(options: CacheOptions): ResolvedCacheOptions
     tier: sharedTier(options),
     replicas: replicasOf(options),
     near: nearOf(options),
+    durability: durabilityOf(options),
     name,
-    deadlineMs: milliseconds("deadlineMs", options.deadlineMs ?? 250),
+    deadlineMs: milliseconds("deadlineMs", options.deadlineMs ?? defaultDeadlineMs),
     maxCopies: whole("maxCopies", options.maxCopies ?? 10_000),
     maxCopyBytes: whole("maxCopyBytes", options.maxCopyBytes ?? 67_108_864),
     onEvent,
@@ -287,6 +297,15 @@ export function resolveCollectionOptions<T, Id>(
 function lagBound(maxLagMs: number): number {
   demand(`maxLagMs must be at most ${longestLagMs}: a longer lag is not measured`, maxLagMs <= longestLagMs);
   return milliseconds("maxLagMs", maxLagMs);
+}
+
+function durabilityOf({ client, durability, deadlineMs }: CacheOptions & { durability?: Durability | undefined }) {
+  if (durability === undefined) return undefined;
+  demand("durability needs client", client !== undefined);
+  // 0 would be for ever.
+  const timeoutMs = whole("durability.timeoutMs", durability.timeoutMs);
+  demand("durability.timeoutMs must be less than deadlineMs", timeoutMs < (deadlineMs ?? defaultDeadlineMs));
+  return { replicas: whole("durability.replicas", durability.replicas), timeoutMs };
 }
 
 /** Whoever calls from JavaScript, or from a `.env`, is not held back by the types. */

@@ -1,4 +1,12 @@
-import { type CircuitBreaker, type RedisClient, type Script, readScript, runScript } from "@lockstep/redis-kit";
+import {
+  type CircuitBreaker,
+  type RedisClient,
+  type Script,
+  type Sender,
+  type Writer,
+  readScript,
+  runScript,
+} from "@lockstep/redis-kit";
 import { revisionIn } from "./codec.ts";
 import type { Fill, FillOutcome, ReadReply } from "./drivers/driver.ts";
 import type { EntryKeys, RowKeys } from "./keys.ts";
@@ -36,13 +44,13 @@ export type WriteReply<Refusal extends string = never> = { readonly epoch: strin
 );
 
 /** Accepts a value: `queue-set.lua`. */
-export async function setRow(commands: CircuitBreaker, request: WriteRequest, text: string): Promise<WriteReply> {
+export async function setRow(commands: Sender<Writer>, request: WriteRequest, text: string): Promise<WriteReply> {
   return accept(commands, set, request, [text]);
 }
 
 /** Accepts a number that is larger than the old one: `queue-increment.lua`. */
 export async function incrementRow(
-  commands: CircuitBreaker,
+  commands: Sender<Writer>,
   request: WriteRequest,
   { by, revision }: { by: number; revision: number },
 ): Promise<WriteReply<"absent" | "invalid">> {
@@ -50,7 +58,7 @@ export async function incrementRow(
 }
 
 async function accept(
-  commands: CircuitBreaker,
+  commands: Sender<Writer>,
   script: Script,
   { keys, token, safeEpochs, notAfter, flushAfterMs, maxRows }: WriteRequest,
   args: readonly (string | number)[],
@@ -58,7 +66,7 @@ async function accept(
   const { clock, queue, since, failures, dead, token: tokenKey } = keys.partition;
   const all = [keys.entry, tokenKey(token), clock, queue, since, failures, dead];
   const given = [safeEpochs, Math.floor(notAfter), flushAfterMs, maxRows, keys.row, ...args];
-  const run = (client: RedisClient) => runScript(client, script, all, given);
+  const run = (client: Writer) => runScript(client, script, all, given);
   const [epoch, time, outcome, ...rest] = (await commands.send("a write", run)) as [
     string,
     string,

@@ -7,6 +7,7 @@ import {
   type Node,
   type SixNodes,
   startSixNodes,
+  moveOf,
 } from "../../redis-kit/test/harness/topologies.ts";
 import { type CacheEvent, createCache } from "../src/index.ts";
 import { createKeys } from "../src/keys.ts";
@@ -84,7 +85,7 @@ describe("on a Cluster of three primaries and three replicas, a cache", () => {
     const load = new Load({ things, source }, ids);
     await until(() => expect(load.updates).toBeGreaterThan(20));
     const refusedBefore = load.refusals.length;
-    const move = moveOf(slotOf(keys.of("0").entry));
+    const move = moveOf(cluster, slotOf(keys.of("0").entry));
     await move.begin();
     const { rounds } = load;
     // Here each script with an entry that is there and a mark that is not is answered with TRYAGAIN.
@@ -110,7 +111,7 @@ describe("on a Cluster of three primaries and three replicas, a cache", () => {
     source.rows.set(id, "moving");
     await things.get(id);
     await until(() => expect(things.counts().fills).toBe(1));
-    const move = moveOf(slotOf(keys.of(id).entry));
+    const move = moveOf(cluster, slotOf(keys.of(id).entry));
     await move.begin();
     // Its mark is on neither node, and a script that names it has to wait.
     for (let read = 0; read < 10; read += 1) {
@@ -148,30 +149,3 @@ describe("on a Cluster of three primaries and three replicas, a cache", () => {
     });
   }, 30_000);
 });
-
-/** The move of a slot from its primary to another, step by step. */
-function moveOf(slot: number) {
-  const owner = Math.floor(slot / 5_461.34);
-  const [from, to] = [cluster.primaries[owner], cluster.primaries[(owner + 1) % 3]];
-  if (from === undefined || to === undefined) throw new Error("The Cluster lacks a primary.");
-  return {
-    async begin() {
-      const [source, target] = [await from.admin.cluster("MYID"), await to.admin.cluster("MYID")];
-      await to.admin.cluster("SETSLOT", slot, "IMPORTING", source);
-      await from.admin.cluster("SETSLOT", slot, "MIGRATING", target);
-    },
-    async carryOver() {
-      for (;;) {
-        const keys = await from.admin.cluster("GETKEYSINSLOT", slot, 10);
-        const [key] = keys;
-        if (key === undefined) return;
-        // One by one: in between, the keys of an entry are on two nodes.
-        await from.admin.migrate("127.0.0.1", to.port, key, 0, 5_000);
-      }
-    },
-    async end() {
-      const target = await to.admin.cluster("MYID");
-      for (const { admin } of [to, from]) await admin.cluster("SETSLOT", slot, "NODE", target);
-    },
-  };
-}

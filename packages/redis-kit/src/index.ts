@@ -3,7 +3,10 @@ export { isCluster, keyPrefixOf, primaries, type RedisClient } from "./client.ts
 export { Commands } from "./commands.ts";
 export { Copies, type Copy, type Reservation } from "./copies.ts";
 export { withDeadline } from "./deadline.ts";
+export { lastingDuplicate } from "./duplicate.ts";
+export { DurableWrites, type Writer } from "./durability.ts";
 export { CommandError } from "./errors.ts";
+export type { Durability } from "./lanes.ts";
 export { claimOf, claimText, nearProtocol, type CopyHolder, type Joining, type Near, type Revoked } from "./near.ts";
 export { escapeGlob, scanKeys } from "./scan.ts";
 export { readScript, runReadOnlyScript, runScript, type Script } from "./script.ts";

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { RedisClient } from "./client.ts";
+import type { Writer } from "./durability.ts";
 
 /** A Lua script and the digest that Redis knows it by. */
 export interface Script {
@@ -23,7 +24,7 @@ export function readScript(...files: readonly URL[]): Script {
  * All keys must be in one Cluster slot: they decide which node runs it.
  */
 export function runScript(
-  client: RedisClient,
+  client: Writer,
   script: Script,
   keys: readonly string[],
   args: readonly (string | number)[],

@@ -14,8 +14,10 @@
 
 local current = redis.call("GET", KEYS[1])
 
--- No two texts are alike, so this is the same commit, which the client has sent again after a lost connection.
+-- No two texts are alike, so this is the same commit, which the client has sent again after a lost connection. It is written
+-- again: WAIT, which may follow, speaks of what this connection has written.
 if current == ARGV[2] then
+  redis.call("SET", KEYS[1], current, "KEEPTTL")
   return "again"
 end
 if current == "" or (ARGV[1] ~= "" and not current) then

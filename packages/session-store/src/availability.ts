@@ -1,5 +1,14 @@
-import { CircuitBreaker, type Commands } from "@lockstep/redis-kit";
+import {
+  CircuitBreaker,
+  type Commands,
+  DurableWrites,
+  type RedisClient,
+  type Sender,
+  type Writer,
+} from "@lockstep/redis-kit";
 import type { Events } from "./events.ts";
+import type { ResolvedOptions } from "./options.ts";
+import { TimedCommands } from "./timed-commands.ts";
 
 /** After so many failures in a row Redis is left alone for so long. */
 const breaker = { failures: 5, breakMs: 1_000 };
@@ -12,18 +21,30 @@ const breaker = { failures: 5, breakMs: 1_000 };
  */
 export class Availability {
   readonly commands: CircuitBreaker;
+  /** For writes that are not to be lost: where `durability` is given, they wait for replicas, and have a breaker of their own. */
+  readonly writes: Sender<Writer>;
+  readonly #durable: DurableWrites | undefined;
   readonly #listeners: ((isAvailable: boolean) => void)[] = [];
   #isAvailable = true;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(commands: Pick<Commands, "send">, events: Events) {
-    this.commands = new CircuitBreaker(commands, {
+  constructor(turns: Commands, { client, durability, commandDeadlineMs }: ResolvedOptions, events: Events) {
+    this.commands = new CircuitBreaker(new TimedCommands<RedisClient>(turns), {
       ...breaker,
       onChange: (state) => {
         events.report({ type: "breaker", state });
         if (state !== "half-open") this.#tell(state === "closed");
       },
     });
+    this.#durable = durability && new DurableWrites(client, durability, { deadlineMs: commandDeadlineMs });
+    this.writes = this.#durable
+      ? new CircuitBreaker(new TimedCommands<Writer>(this.#durable), {
+          ...breaker,
+          onChange: (state) => {
+            events.report({ type: "durability-breaker", state });
+          },
+        })
+      : this.commands;
   }
 
   listen(listener: (isAvailable: boolean) => void): void {
@@ -31,6 +52,7 @@ export class Availability {
   }
 
   stop(): void {
+    this.#durable?.close();
     clearInterval(this.#timer);
     this.#listeners.length = 0;
   }

@@ -102,12 +102,13 @@ export class Committer {
       const mine = attempts.isFirst ? given() : fields;
       const rebased = await rebase.onto({ key, raw: reply.current }, { tracked, base, fields: mine, meta: head.meta });
       if (rebased.outcome === "gone") return this.#tellGone();
-      if (rebased.outcome === "arrived") {
+      // Where replicas are to have it, who knows whether they do: what has arrived is stored once more.
+      if (rebased.outcome === "arrived" && !records.isDurable) {
         tracked.stored({ ...rebased.base, remainingMs: lifeMs, seenAt }, endsAt);
         this.#reveal(session, given(), rebased.fields, conflicts);
         return "stored";
       }
-      conflicts.push(...rebased.conflicts);
+      if (rebased.outcome === "rebased") conflicts.push(...rebased.conflicts);
       ({ base, fields } = rebased);
     }
   }

@@ -1,4 +1,4 @@
-import { type RedisClient, isCluster, withDeadline } from "@lockstep/redis-kit";
+import { type RedisClient, lastingDuplicate, withDeadline } from "@lockstep/redis-kit";
 import { SessionStoreError } from "./errors.ts";
 import { type LifecycleEvent, readMessage } from "./events.ts";
 
@@ -69,9 +69,8 @@ export class EventBus {
   }
 
   #connect() {
-    const client = duplicate(this.#client);
     // An outage is told by the commands on the other connection; here it shows as `missed`.
-    client.on("error", ignore);
+    const client = lastingDuplicate(this.#client);
     let isSubscribed = false;
     client.on("message", (_channel: string, message: string) => {
       const event = readMessage(message);
@@ -109,16 +108,3 @@ export class EventBus {
 }
 
 function ignore(): void {}
-
-/** However the app's own client is set: one that waits until it is connected, connects again for ever, and subscribes again. */
-const lasting = {
-  enableOfflineQueue: true,
-  autoResubscribe: true,
-  retryStrategy: (attempt: number) => Math.min(attempt * 50, 2_000),
-};
-
-function duplicate(client: RedisClient): RedisClient {
-  if (!isCluster(client)) return client.duplicate(lasting);
-  const { retryStrategy, ...others } = lasting;
-  return client.duplicate([], { ...others, clusterRetryStrategy: retryStrategy });
-}

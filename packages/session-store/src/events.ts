@@ -33,10 +33,13 @@ export interface FailedEvent {
   readonly error: Error;
 }
 
-/** Redis is asked no more (`open`), one command is out to see whether it answers (`half-open`), or all is well (`closed`). */
+/**
+ * Redis is asked no more (`open`), one command is out to see whether it answers (`half-open`), or all is well (`closed`). Of
+ * `durability-breaker`: nothing is written, since too few replicas had what was; it is read from meanwhile.
+ */
 export interface BreakerEvent {
   /** Tells it from other events. */
-  readonly type: "breaker";
+  readonly type: "breaker" | "durability-breaker";
   /** What it is now. */
   readonly state: "closed" | "open" | "half-open";
 }
@@ -110,6 +113,7 @@ export class Events {
     "touch-failed": 0,
     "commit-failed": 0,
     "index-failed": 0,
+    "durability-breaker": 0,
     breaker: 0,
     "unsafe-redis": 0,
     created: 0,

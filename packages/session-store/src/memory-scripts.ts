@@ -11,6 +11,7 @@ export const equivalents: ReadonlyMap<string, Equivalent> = new Map<string, Equi
   [scripts.commit.sha1, ofOneKey(commit)],
   [scripts.touch.sha1, ofOneKey(touch)],
   [scripts.destroy.sha1, ofOneKey(destroy)],
+  [scripts.overwrite.sha1, ofOneKey(overwrite)],
   [scripts.admit.sha1, ofOneKey(admit)],
   [scripts.promote.sha1, ofOneKey(promote)],
   [scripts.trim.sha1, ofOneKey(trim)],
@@ -39,6 +40,11 @@ function commit(server: MemoryServer, key: string, args: readonly string[]): str
   const life = lifeMs === "kept" ? keptMs : Number(lifeMs);
   server.setText(key, text, life < 0 ? Infinity : life);
   if (message !== "") server.publish(channel, message);
+  return "stored";
+}
+
+function overwrite(server: MemoryServer, key: string, [text = "", lifeMs = ""]: readonly string[]): string {
+  server.setText(key, text, Number(lifeMs) < 0 ? Infinity : Number(lifeMs));
   return "stored";
 }
 

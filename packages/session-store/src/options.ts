@@ -1,4 +1,4 @@
-import { type Near, type RedisClient, keyPrefixOf } from "@lockstep/redis-kit";
+import { type Durability, type Near, type RedisClient, keyPrefixOf } from "@lockstep/redis-kit";
 import type { Serializer, SessionFields } from "./codec.ts";
 import type { SessionEvent } from "./events.ts";
 import type { EncryptionOptions } from "./keyring.ts";
@@ -25,6 +25,11 @@ export interface SessionsOptions {
   readonly absoluteMs?: number | undefined;
   /** How long one Redis command may take, in ms; default 500. A load that takes longer fails with `UNAVAILABLE`. */
   readonly commandDeadlineMs?: number | undefined;
+  /**
+   * When a change counts as stored: once so many replicas have it too, which are waited for so long (`WAIT`). Where they don't, the change fails with
+   * `OUTCOME_UNKNOWN`. It takes a connection of its own. Default: once the primary has it, so that a failover may lose what was just acknowledged.
+   */
+  readonly durability?: Durability | undefined;
   /** How long storing a change may take in all, merges and queueing included, in ms; default 3,500. */
   readonly commitDeadlineMs?: number | undefined;
   /** The largest record in bytes; default 65,536. A larger session fails to be stored with `TOO_LARGE`. */
@@ -86,6 +91,7 @@ export interface ResolvedOptions {
   readonly absoluteMs: number | undefined;
   readonly commandDeadlineMs: number;
   readonly commitDeadlineMs: number;
+  readonly durability: Durability | undefined;
   readonly maxBytes: number;
   readonly rejectConflicts: boolean;
   readonly mergeRules: MergeRules;
@@ -153,6 +159,7 @@ export function resolveOptions(options: SessionsOptions): ResolvedOptions {
     absoluteMs: options.absoluteMs === undefined ? undefined : positive("absoluteMs", options.absoluteMs),
     commandDeadlineMs,
     commitDeadlineMs,
+    durability: options.durability && durabilityOf(options.durability, commandDeadlineMs),
     maxBytes: positive("maxBytes", options.maxBytes ?? 65_536),
     rejectConflicts: conflict === "reject",
     mergeRules: {
@@ -171,6 +178,14 @@ export function resolveOptions(options: SessionsOptions): ResolvedOptions {
     maxCopyBytes: whole("maxCopyBytes", options.maxCopyBytes ?? 64 * 1_024 * 1_024),
     onEvent: options.onEvent,
   };
+}
+
+function durabilityOf({ replicas, timeoutMs }: Durability, commandDeadlineMs: number): Durability {
+  whole("durability.replicas", replicas);
+  // 0 would be for ever.
+  whole("durability.timeoutMs", timeoutMs);
+  demand("durability.timeoutMs must be less than commandDeadlineMs", timeoutMs < commandDeadlineMs);
+  return { replicas, timeoutMs };
 }
 
 function checkIndex({ userOf, maxPerUser }: SessionsOptions): void {

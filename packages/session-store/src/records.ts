@@ -1,4 +1,12 @@
-import { type CircuitBreaker, type Commands, type RedisClient, keyPrefixOf, scanKeys } from "@lockstep/redis-kit";
+import {
+  type CircuitBreaker,
+  type Commands,
+  type RedisClient,
+  type Sender,
+  type Writer,
+  keyPrefixOf,
+  scanKeys,
+} from "@lockstep/redis-kit";
 import { type Codec, CorruptRecord } from "./codec.ts";
 import { SessionStoreError, fromCommandError } from "./errors.ts";
 import { type Events, type LifecycleEvent, messageOf } from "./events.ts";
@@ -40,6 +48,7 @@ export interface Change {
 export class Records {
   readonly #client: RedisClient;
   readonly #commands: CircuitBreaker;
+  readonly #writes: Sender<Writer>;
   readonly #loads: RecordLoads;
   readonly #near: NearParts;
   readonly #keys: Keys;
@@ -47,6 +56,8 @@ export class Records {
   readonly #codec: Codec;
   readonly #tombstoneMs: number;
   readonly #isMovingHere: boolean;
+  /** Whether what was stored is known to be on replicas too. */
+  readonly isDurable: boolean;
   /** Where other servers are told of sessions. ioredis puts its own prefix before keys only. */
   readonly channel: string;
 
@@ -54,6 +65,7 @@ export class Records {
     options: ResolvedOptions,
     parts: {
       commands: CircuitBreaker;
+      writes: Sender<Writer>;
       turns: Pick<Commands, "together" | "send">;
       keys: Keys;
       codec: Codec;
@@ -62,6 +74,8 @@ export class Records {
   ) {
     this.#client = options.client;
     this.#commands = parts.commands;
+    this.#writes = parts.writes;
+    this.isDurable = options.durability !== undefined;
     this.#near = openNearParts(options, parts);
     this.#loads = new RecordLoads(options.client, { ...parts, markOf: this.#near.own && parts.keys.mark });
     this.#keys = parts.keys;
@@ -152,7 +166,7 @@ export class Records {
 
   async commit(key: string, change: Change, withinMs = Infinity): Promise<CommitReply> {
     const commit = (leftMs: number, begun?: BegunWrite) =>
-      commitRecord(this.#commands, key, { ...change, told: this.#told(change.event) }, leftMs, begun);
+      commitRecord(this.#writes, key, { ...change, told: this.#told(change.event) }, leftMs, begun);
     // Of a session that is just born nobody has a copy; where one is there after all, this changes nothing.
     return this.#write(key, { withinMs, isBirth: change.expected === undefined }, commit);
   }
@@ -174,7 +188,7 @@ export class Records {
   /** Stores a record whatever is there. */
   async overwrite(key: string, text: string, lifeMs: number): Promise<void> {
     const record = { raw: this.seal(text, key), lifeMs };
-    await this.#write(key, {}, (leftMs, begun) => overwriteRecord(this.#commands, key, record, leftMs, begun));
+    await this.#write(key, {}, (leftMs, begun) => overwriteRecord(this.#writes, key, record, leftMs, begun));
   }
 
   /** Lengthens a record's life; never creates one (S3), and never shortens a life that another request gave it. */
@@ -194,7 +208,7 @@ export class Records {
     { whole, alsoMs = 0 }: { whole: boolean; alsoMs?: number },
   ): Promise<string | undefined> {
     const how = { tombstoneMs: this.#tombstoneMs + alsoMs, told: this.#told(event), whole };
-    return this.#write(key, { ends: true }, (leftMs, begun) => destroyRecord(this.#commands, key, how, leftMs, begun));
+    return this.#write(key, { ends: true }, (leftMs, begun) => destroyRecord(this.#writes, key, how, leftMs, begun));
   }
 
   /** Tells all servers of something that no commit tells of. */

@@ -4,6 +4,8 @@ import {
   CommandError,
   type RedisClient,
   type Script,
+  type Sender,
+  type Writer,
   readScript,
   runScript,
 } from "@lockstep/redis-kit";
@@ -18,6 +20,7 @@ export const scripts = {
   commit: script("commit"),
   touch: script("touch"),
   destroy: script("destroy"),
+  overwrite: script("overwrite"),
   admit: script("admit"),
   promote: script("promote"),
   trim: script("trim"),
@@ -123,7 +126,7 @@ export async function unlessNoString<T>(reply: Promise<T>): Promise<T | "no stri
  * `"kept"` for that of the text it replaces.
  */
 export async function commitRecord(
-  commands: CircuitBreaker,
+  commands: Sender<Writer>,
   key: string,
   write: { expected: string | undefined; raw: string; lifeMs: number | "kept"; told: Told },
   withinMs: number,
@@ -155,7 +158,7 @@ export async function touchRecord(
  * @returns the raw text that was there
  */
 export async function destroyRecord(
-  commands: CircuitBreaker,
+  commands: Sender<Writer>,
   key: string,
   { tombstoneMs, told, whole }: { tombstoneMs: number; told: Told; whole: boolean },
   withinMs?: number,
@@ -168,19 +171,16 @@ export async function destroyRecord(
   return (reply as string | null) ?? undefined;
 }
 
-/** Stores a record whatever is there: SET, or `overwrite.lua` where servers keep near copies. */
+/** Stores a record whatever is there: `overwrite.lua`. */
 export async function overwriteRecord(
-  commands: CircuitBreaker,
+  commands: Sender<Writer>,
   key: string,
   { raw, lifeMs }: { raw: string; lifeMs: number },
   withinMs?: number,
   begun?: BegunWrite,
 ): Promise<void> {
-  const set = (client: RedisClient): Promise<unknown> => {
-    if (begun) return runFinish(client, nearScripts.overwrite, key, [raw, inMs(lifeMs)], begun);
-    return lifeMs === Infinity ? client.set(key, raw) : client.set(key, raw, "PX", lifeMs);
-  };
-  throwIfSuperseded(await commands.send("the storing of a session", set, withinMs));
+  const run = writing("overwrite", key, [raw, inMs(lifeMs)], begun);
+  throwIfSuperseded(await commands.send("the storing of a session", run, withinMs));
 }
 
 /**
@@ -209,17 +209,17 @@ export async function leaveMark(commands: CircuitBreaker, { mark, token }: Begun
 
 /** Runs a script that writes a record: as the finish of a write, where that has begun. */
 function writing(
-  verb: "commit" | "destroy",
+  verb: "commit" | "destroy" | "overwrite",
   key: string,
   args: readonly (string | number)[],
   begun: BegunWrite | undefined,
-): (client: RedisClient) => Promise<unknown> {
+): (client: Writer) => Promise<unknown> {
   if (begun === undefined) return (client) => runScript(client, scripts[verb], [key], args);
   return (client) => runFinish(client, nearScripts[verb], key, args, begun);
 }
 
 function runFinish(
-  client: RedisClient,
+  client: Writer,
   script: Script,
   key: string,
   args: readonly (string | number)[],
@@ -241,22 +241,22 @@ export interface NamedRow {
 
 /** Adds a row to a user's index: `admit.lua`. `max`: how many sessions, or drafts, there may be. */
 export async function admitRow(
-  commands: CircuitBreaker,
+  commands: Sender<Writer>,
   index: string,
   { row, origin = "", max }: NamedRow & { max: number },
   withinMs: number,
 ): Promise<"added" | "full" | "stale"> {
-  const run = (client: RedisClient) => runScript(client, scripts.admit, [index], [row, max, origin]);
+  const run = (client: Writer) => runScript(client, scripts.admit, [index], [row, max, origin]);
   return (await commands.send("the indexing of a session", run, withinMs)) as "added" | "full" | "stale";
 }
 
 /** Makes a draft's row that of its session: `promote.lua`. */
 export async function promoteRow(
-  commands: CircuitBreaker,
+  commands: Sender<Writer>,
   index: string,
   { row, origin }: { row: string; origin: string },
 ): Promise<"promoted" | "none"> {
-  const run = (client: RedisClient) => runScript(client, scripts.promote, [index], [row, origin]);
+  const run = (client: Writer) => runScript(client, scripts.promote, [index], [row, origin]);
   return (await commands.send("the indexing of a session", run)) as "promoted" | "none";
 }
 

@@ -22,7 +22,6 @@ import { Records } from "./records.ts";
 import { type RotatedSession, Rotation } from "./rotation.ts";
 import { SaveQueue } from "./save-queue.ts";
 import { Sweep } from "./sweep.ts";
-import { TimedCommands } from "./timed-commands.ts";
 import { TrackedSession } from "./tracked-session.ts";
 import { UserIndex } from "./user-index.ts";
 import { UserLimiter } from "./user-limit.ts";
@@ -66,13 +65,13 @@ export class Sessions {
     const { client, prefix, ids, migrateFrom, migrateTo, commandDeadlineMs } = this.#options;
     this.#events = new Events(this.#options.onEvent);
     const turns = new Commands(client, { deadlineMs: commandDeadlineMs });
-    this.#availability = new Availability(new TimedCommands(turns), this.#events);
-    const { commands } = this.#availability;
+    this.#availability = new Availability(turns, this.#options, this.#events);
+    const { commands, writes } = this.#availability;
     this.#keys = createKeys(prefix, ids, migrateFrom ? "from" : migrateTo && "to", keyPrefixOf(client));
     this.#codec = new Codec(this.#options.serializer);
-    const stored = { commands, turns, keys: this.#keys, codec: this.#codec, events: this.#events };
+    const stored = { commands, writes, turns, keys: this.#keys, codec: this.#codec, events: this.#events };
     this.#records = new Records(this.#options, stored);
-    this.#index = new UserIndex(this.#options, { commands, keys: this.#keys, events: this.#events });
+    this.#index = new UserIndex(this.#options, { commands, writes, keys: this.#keys, events: this.#events });
     this.#bus = new EventBus(client, { channel: this.#records.channel, deadlineMs: commandDeadlineMs });
     const parts = {
       records: this.#records,

@@ -1,5 +1,5 @@
 import { channel } from "node:diagnostics_channel";
-import type { Commands, RedisClient } from "@lockstep/redis-kit";
+import type { Sender } from "@lockstep/redis-kit";
 
 /** The name of the `node:diagnostics_channel` on which each {@link CommandTiming} of this process is published. */
 export const commandChannel = "lockstep:session:command";
@@ -17,14 +17,14 @@ export interface CommandTiming {
 const timings = channel(commandChannel);
 
 /** Commands whose time is told to whoever wants to know it, and not taken where nobody does. */
-export class TimedCommands implements Pick<Commands, "send"> {
-  readonly #commands: Commands;
+export class TimedCommands<Client> implements Sender<Client> {
+  readonly #commands: Sender<Client>;
 
-  constructor(commands: Commands) {
+  constructor(commands: Sender<Client>) {
     this.#commands = commands;
   }
 
-  send<T>(what: string, command: (client: RedisClient) => Promise<T>, withinMs?: number): Promise<T> {
+  send<T>(what: string, command: (client: Client) => Promise<T>, withinMs?: number): Promise<T> {
     if (!timings.hasSubscribers) return this.#commands.send(what, command, withinMs);
     return this.#timed(what, () => this.#commands.send(what, command, withinMs));
   }

@@ -1,4 +1,4 @@
-import type { CircuitBreaker, RedisClient } from "@lockstep/redis-kit";
+import type { CircuitBreaker, RedisClient, Sender, Writer } from "@lockstep/redis-kit";
 import type { SessionFields } from "./codec.ts";
 import { SessionStoreError } from "./errors.ts";
 import type { Events } from "./events.ts";
@@ -40,16 +40,22 @@ export interface Taken {
 export class UserIndex {
   readonly #options: ResolvedOptions;
   readonly #commands: CircuitBreaker;
+  /** Of rows that must not be lost before their records are: in a Cluster those are on another node. */
+  readonly #writes: Sender<Writer>;
   readonly #keys: Keys;
   readonly #events: Events;
 
   /** After so long the commit that a row was added for has arrived or never will, in ms. */
   readonly settledMs: number;
 
-  constructor(options: ResolvedOptions, parts: { commands: CircuitBreaker; keys: Keys; events: Events }) {
+  constructor(
+    options: ResolvedOptions,
+    parts: { commands: CircuitBreaker; writes: Sender<Writer>; keys: Keys; events: Events },
+  ) {
     this.#options = options;
     this.settledMs = tombstoneMs(options);
     this.#commands = parts.commands;
+    this.#writes = parts.writes;
     this.#keys = parts.keys;
     this.#events = parts.events;
   }
@@ -89,7 +95,7 @@ export class UserIndex {
     if (end !== Infinity) await this.expect({ user, key }, end, withinMs);
     const limited = { ...this.#named({ user, key, origin: row.origin }), max: Math.min(row.max, maxRows) };
     const index = this.#keys.userIndex(user);
-    const verdict = await write(() => admitRow(this.#commands, index, limited, withinMs));
+    const verdict = await write(() => admitRow(this.#writes, index, limited, withinMs));
     if (verdict === "added") return verdict;
     await this.settle({ user, key });
     if (verdict === "stale") return verdict;
@@ -123,7 +129,7 @@ export class UserIndex {
   async promote({ user, key, origin }: Row & { readonly origin: string }): Promise<void> {
     const row = { row: this.#keys.row(key), origin: this.#keys.row(origin) };
     try {
-      await write(() => promoteRow(this.#commands, this.#keys.userIndex(user), row));
+      await write(() => promoteRow(this.#writes, this.#keys.userIndex(user), row));
       await this.settle({ user, key: origin });
     } catch (error) {
       this.#events.report({ type: "index-failed", error: error as Error });

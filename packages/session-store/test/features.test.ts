@@ -56,7 +56,7 @@ function titleOf(title: ts.Expression | undefined): string | undefined {
   return title.head.text + title.templateSpans.map((span) => `…${span.literal.text}`).join("");
 }
 
-describe.each(["docs/sessions.md", "docs/cache.md", "SECURITY.md"])("%s", async (document) => {
+describe.each(["docs/sessions.md", "docs/cache.md", "docs/attacks.md", "SECURITY.md"])("%s", async (document) => {
   const markdown = await readFile(new URL(document, repository), "utf8");
   const tests = namedTests(markdown);
 
@@ -69,6 +69,16 @@ describe.each(["docs/sessions.md", "docs/cache.md", "SECURITY.md"])("%s", async 
   it.each(tests)("$feature: its test exists", async ({ file, title }) => {
     expect(titlesOf(await readFile(new URL(file, repository), "utf8"))).toContain(title);
   });
+});
+
+it("docs/attacks.md lists each test of attacks", async () => {
+  const file = "test/attacks.test.ts";
+  const listed = namedTests(await readFile(new URL("docs/attacks.md", repository), "utf8"))
+    .filter((each) => each.file === file)
+    .map(({ title }) => title);
+  const titles = titlesOf(await readFile(new URL(file, repository), "utf8"));
+  const isGroup = (title: string) => titles.some((other) => other.startsWith(`${title} › `));
+  expect([...listed].sort()).toEqual(titles.filter((title) => !isGroup(title)).sort());
 });
 
 describe("whether a test exists", () => {

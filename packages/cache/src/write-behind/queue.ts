@@ -32,12 +32,12 @@ export class Queue {
 
   /** @throws {@link CacheError} */
   async set(keys: RowKeys, text: string): Promise<AcceptedWrite> {
-    return this.#send(keys, (request) => setRow(this.#shared.commands, request, text));
+    return this.#send(keys, (request) => setRow(this.#shared.writes, request, text));
   }
 
   /** @returns `"absent"`: the number must be loaded first @throws {@link CacheError} */
   async increment(keys: RowKeys, change: { by: number; revision: number }): Promise<AcceptedWrite | "absent"> {
-    const reply = await this.#send(keys, (request) => incrementRow(this.#shared.commands, request, change));
+    const reply = await this.#send(keys, (request) => incrementRow(this.#shared.writes, request, change));
     if (reply.outcome === "accepted") return reply;
     if (reply.outcome === "absent") return "absent";
     throw new CacheError(
