@@ -6,6 +6,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   realpathSync,
   renameSync,
@@ -58,9 +59,9 @@ export async function provideBaseImages(context) {
 
 /** @returns {string[]} such as redis:7.4-bookworm, as the files name them */
 function baseImages() {
-  const files = ["docker-compose.yml", "infra/web.Dockerfile"].map((file) =>
-    readFileSync(join(repository, file), "utf8"),
-  );
+  const overrides = readdirSync(join(repository, "infra/compose")).filter((file) => file.endsWith(".yml"));
+  const named = ["docker-compose.yml", "infra/web.Dockerfile", ...overrides.map((file) => `infra/compose/${file}`)];
+  const files = named.map((file) => readFileSync(join(repository, file), "utf8"));
   const names = files.join("\n").matchAll(/^ *(?:image:|FROM) (\w+:\S+)/gm);
   return [...new Set(Array.from(names, ([, name]) => /** @type {string} */ (name)))];
 }

@@ -96,7 +96,7 @@ async function runTests(env) {
     cwd: repository,
     env: { ...process.env, ...env },
     stdio: "inherit",
-    signal: within(10),
+    signal: within(25),
   });
   const [code] = await once(tests, "close");
   return code ?? 1;

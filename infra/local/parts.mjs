@@ -19,6 +19,7 @@ const web = join(repository, "apps/web");
 /**
  * @param {object} options
  * @param {"state" | "cache"} options.role
+ * @param {string} [options.name] `redis-` and the role, unless there are several
  * @param {number} options.port
  * @param {string} options.directory created if missing; Redis keeps its files there
  * @param {boolean} options.persistent false: nothing is written to disk, whatever the role
@@ -26,34 +27,40 @@ const web = join(repository, "apps/web");
  * @param {Supervision} [supervision]
  * @returns {Promise<Part>}
  */
-export async function startRedis({ role, port, directory, persistent, settings = [] }, supervision) {
+export async function startRedis(
+  { role, name = `redis-${role}`, port, directory, persistent, settings = [] },
+  supervision,
+) {
   await mkdir(directory, { recursive: true });
-  const config = join(repository, "infra/redis", `${role}.conf`);
+  // A file of its own, as Sentinel has a server rewrite its configuration.
+  const config = join(directory, "redis.conf");
+  await writeFile(config, `include ${quoted(join(repository, "infra/redis", `${role}.conf`))}\n`);
   const address = ["--port", `${port}`, "--dir", directory, "--bind", "127.0.0.1", "--protected-mode", "yes"];
   const redis = await startProcess({
-    name: `redis-${role}`,
+    name,
     command: "redis-server",
     args: [config, ...address, ...(persistent ? [] : ["--appendonly", "no"]), ...settings],
     ready: /Ready to accept connections/,
+    // While it writes its first append-only file, as a replica that has just been synchronized does, it refuses to end.
+    remindMs: 200,
     ...supervision,
   });
   return { ...redis, port, url: `redis://127.0.0.1:${port}` };
 }
 
 /**
- * For the tests: `npm run up` has no Memcached.
- *
  * @param {object} options
+ * @param {string} [options.name]
  * @param {number} options.port
  * @param {readonly string[]} [options.settings] more of them, as memcached takes them
  * @param {Supervision} [supervision]
  * @returns {Promise<ProcessHandle & { port: number }>}
  */
-export async function startMemcached({ port, settings = [] }, supervision) {
+export async function startMemcached({ name = "memcached", port, settings = [] }, supervision) {
   // It refuses to run as root unless told so.
   const user = process.getuid?.() === 0 ? ["-u", "root"] : [];
   const memcached = await startProcess({
-    name: "memcached",
+    name,
     command: "memcached",
     args: [...user, "-U", "0", "-l", "127.0.0.1", "-p", `${port}`, ...settings],
     // It says nothing when it is ready.
@@ -173,8 +180,10 @@ ${user}
 pid nginx.pid;
 error_log stderr notice;
 worker_processes 2; # more than one, as in production: the round robin must be right across workers
-events { worker_connections 1024; }
+worker_rlimit_nofile 8192;
+events { worker_connections 4096; }
 http {
+  ${include("http.conf")}
   upstream lockstep {
     ${include("upstream.conf")}
     ${servers.map((server) => `server ${server.host}:${server.port} max_fails=1 fail_timeout=1s;`).join("\n    ")}

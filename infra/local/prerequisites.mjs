@@ -16,15 +16,18 @@ const oldestRedis = 7;
 /**
  * Brings the machine and the repository to where Lockstep can start; what is there already is left alone.
  *
- * @param {{ tests: boolean, signal: AbortSignal }} options `tests`: whether what only the tests need is needed too
+ * @param {{ tests?: boolean, memcached?: boolean, clocks?: boolean, signal: AbortSignal }} options `tests`: whether what only the
+ *   tests need is needed too, Memcached included; `clocks`: whether clocks are to jump
  * @throws {Error} saying what is missing and what to do
  */
-export async function prepare({ tests, signal }) {
+export async function prepare({ tests = false, memcached = tests, clocks = false, signal }) {
   requireNode();
-  await requireTools(
-    ["redis-server", "nginx", ...(tests ? /** @type {const} */ (["memcached", "chromium"]) : [])],
-    signal,
-  );
+  /** @type {(keyof typeof tools)[]} */
+  const needed = ["redis-server", "nginx"];
+  if (memcached) needed.push("memcached");
+  if (tests) needed.push("chromium");
+  if (clocks) needed.push("libfaketime");
+  await requireTools(needed, signal);
   requireRedisVersion();
   await installNpmPackages(signal);
   await buildIfChanged(signal);
@@ -61,6 +64,15 @@ export function findChromium() {
   return paths.find((path) => path !== undefined && spawnSync(path, ["--version"], { timeout: 20_000 }).status === 0);
 }
 
+/** @returns {string | undefined} the path of the library that tells a program with threads another time */
+export function findFaketime() {
+  const folders = [
+    "/usr/lib",
+    ...(existsSync("/usr/lib") ? readdirSync("/usr/lib") : []).map((name) => `/usr/lib/${name}`),
+  ];
+  return folders.map((folder) => `${folder}/faketime/libfaketimeMT.so.1`).find((path) => existsSync(path));
+}
+
 /** @returns {string | undefined} the path of a gcc that has the C library's headers */
 function findCompiler() {
   const path = findCommand("gcc");
@@ -79,6 +91,7 @@ const tools = {
   "redis-server": { find: () => findCommand("redis-server"), packages: ["redis-server"] },
   nginx: { find: () => findCommand("nginx"), packages: ["nginx"] },
   memcached: { find: () => findCommand("memcached"), packages: ["memcached"] },
+  libfaketime: { find: findFaketime, packages: ["libfaketime"] },
   // Without any font a page is drawn without its text.
   chromium: { find: findChromium, packages: ["chromium", "fonts-liberation"] },
   // Where the kernel has AppArmor, no container starts without its tools.

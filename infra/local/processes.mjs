@@ -30,6 +30,7 @@ const stopTimeoutMs = 12_000;
  * @property {(process: ProcessHandle) => void} [onSpawn] called at once, before it is ready
  * @property {(exit: Exit, process: ProcessHandle) => void} [onExit] called if it ends after it was ready and unasked: neither `stop` nor `kill` was called
  * @property {string | undefined} [logFile] its output is appended here too
+ * @property {Record<string, string | undefined>} [env] added to its environment
  *
  * @typedef {object} Command
  * @property {string} name how messages call it
@@ -42,8 +43,9 @@ const stopTimeoutMs = 12_000;
 /**
  * Starts a process in a process group of its own, so that Ctrl-C reaches only us and we decide the order of the ends.
  *
- * @param {Command & Supervision & { ready: RegExp | (() => Promise<boolean>), readyTimeoutMs?: number }} options `ready`:
- *   what its output says, or a condition polled, once it is ready
+ * @param {Command & Supervision & { ready: RegExp | (() => Promise<boolean>), readyTimeoutMs?: number, remindMs?: number }} options
+ *   `ready`: what its output says, or a condition polled, once it is ready; `remindMs`: how often SIGTERM is sent again to one
+ *   that may forget it
  * @returns {Promise<ProcessHandle>} once it is ready
  * @throws {Error} with its last output, if it ends or the time is up before; it is gone then
  */
@@ -71,9 +73,12 @@ export async function startProcess(options) {
     stop: async () => {
       asked = true;
       child.kill("SIGTERM");
+      const { remindMs } = options;
+      const reminding = remindMs === undefined ? undefined : setInterval(() => child.kill("SIGTERM"), remindMs);
       const overdue = setTimeout(() => signalGroup(pid, "SIGKILL"), stopTimeoutMs);
       await exited;
       clearTimeout(overdue);
+      clearInterval(reminding);
     },
   };
   void exited.then((exit) => {
@@ -145,15 +150,19 @@ export function signalGroup(pid, signal) {
 /** Ports handed out are not handed out again, even if nobody listens there yet. */
 const portsGiven = new Set();
 
+/** @param {readonly number[]} ports meant for somebody who does not listen yet: none of them is handed out */
+export function reservePorts(ports) {
+  for (const port of ports) portsGiven.add(port);
+}
+
 /**
- * @param {readonly number[]} [reserved] ports that are meant for somebody who does not listen yet
  * @returns {Promise<number>} a port on which nobody listens. It is below the range from which the kernel takes ports for
  *   outgoing connections, so that a server can be stopped and started again on the same one.
  */
-export async function freePort(reserved = []) {
+export async function freePort() {
   for (let attempt = 0; attempt < 100; attempt += 1) {
     const port = 20_000 + Math.floor(Math.random() * 12_000);
-    if (portsGiven.has(port) || reserved.includes(port) || (await portInUse(port))) continue;
+    if (portsGiven.has(port) || (await portInUse(port))) continue;
     portsGiven.add(port);
     return port;
   }

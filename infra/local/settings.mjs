@@ -5,11 +5,20 @@ import { parseArgs } from "node:util";
 
 /** @typedef {NonNullable<ReturnType<typeof readSettings>>} Settings */
 
-const help = `npm run up [-- --fresh]
+/** What holds the sessions and the shared entries: `single` is two Redis by role. */
+export const topologies = /** @type {const} */ (["single", "sentinel", "cluster", "memcached"]);
+
+/** @typedef {(typeof topologies)[number]} Topology */
+
+const help = `npm run up [-- --fresh] [-- --topology ${topologies.join("|")}]
 
 Starts Lockstep: two Redis, the database, three web servers and nginx. Ctrl-C stops them.
 
   --fresh             forget the data of earlier runs
+  --topology single     two Redis by role: one for state, one for the cache (unless told)
+  --topology sentinel   each a primary with replicas, watched by three sentinels
+  --topology cluster    one Redis Cluster for both, of three primaries with a replica each
+  --topology memcached  a Redis for state, two Memcached servers for the cache
   --help              print this
 
   LOCKSTEP_PORT       where nginx listens (8080)
@@ -22,9 +31,14 @@ Starts Lockstep: two Redis, the database, three web servers and nginx. Ctrl-C st
 
 /** @returns settings, or nothing if the help was asked for and printed */
 export function readSettings() {
-  const options = /** @type {const} */ ({ fresh: { type: "boolean" }, help: { type: "boolean" } });
+  const options = /** @type {const} */ ({
+    fresh: { type: "boolean" },
+    help: { type: "boolean" },
+    topology: { type: "string", default: "single" },
+  });
   const { values, tokens } = parseArgs({ options, strict: false, tokens: true });
   for (const token of tokens) {
+    if (token.kind === "option" && token.name === "topology") continue;
     if (token.kind === "option" && token.name in options && token.value === undefined) continue;
     const text = token.kind === "option" ? token.rawName : token.kind === "positional" ? token.value : "--";
     const isKnown = token.kind === "option" && token.name in options;
@@ -34,6 +48,8 @@ export function readSettings() {
     console.log(help);
     return undefined;
   }
+  const topology = topologies.find((name) => name === values.topology);
+  if (topology === undefined) throw new Error(`--topology must be one of ${topologies.join(", ")}.`);
   const repository = fileURLToPath(new URL("../../", import.meta.url));
   const port = portFrom("LOCKSTEP_PORT", 8080);
   const firstWebPort = portFrom("LOCKSTEP_WEB_PORT", 3001);
@@ -44,6 +60,7 @@ export function readSettings() {
   }
   return {
     fresh: values.fresh === true,
+    topology,
     data: resolve(repository, process.env.LOCKSTEP_DATA ?? ".lockstep"),
     port,
     servers: [1, 2, 3].map((number) => ({ name: `web-${number}`, port: firstWebPort + number - 1 })),

@@ -4,16 +4,21 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { claim } from "./instance.mjs";
-import { migrate, startDatabase, startNginx, startRedis, startWeb } from "./parts.mjs";
+import { migrate, startDatabase, startNginx, startWeb } from "./parts.mjs";
 import { prepare } from "./prerequisites.mjs";
-import { describeEnd, freePort, portInUse } from "./processes.mjs";
+import { describeEnd, freePort, portInUse, reservePorts } from "./processes.mjs";
 import { messageOf, step } from "./progress.mjs";
 import { readSettings } from "./settings.mjs";
+import { startStores } from "./stores.mjs";
 
 /** @typedef {import("./settings.mjs").Settings} Settings */
 
 /** npm passes Ctrl-C on to us and the terminal sends it as well: what follows the first so closely is the same key press. */
 const echoMs = 1000;
+/** How long a member of a set of servers stays away when it has ended: long enough to see the others do without it. */
+const absenceMs = 5_000;
+/** How long a server of a set is silent before the others think it gone. */
+const silenceMs = 2_000;
 
 /** @type {import("./processes.mjs").ProcessHandle[][]} what was started; the parts of a stage start and stop together */
 const stages = [];
@@ -34,7 +39,7 @@ async function main() {
     instance = await claim(settings.data);
     await requirePorts(settings);
     clearFolder(settings);
-    await prepare({ tests: false, signal: ending.signal });
+    await prepare({ memcached: settings.topology === "memcached", signal: ending.signal });
     await startAll(settings);
     console.log("Ctrl-C stops it.");
     console.log(`Lockstep is up: http://localhost:${settings.port}`);
@@ -81,14 +86,16 @@ async function requirePorts({ port, servers }) {
 
 /** @param {Settings} settings */
 function clearFolder({ data, fresh }) {
+  // A set of servers starts empty in any case.
   const ours = ["logs", ...(fresh ? ["redis-state", "redis-cache", "database", "nginx", "session-secret"] : [])];
   for (const name of ours) rmSync(join(data, name), { recursive: true, force: true });
   mkdirSync(join(data, "logs"));
 }
 
 /** @param {Settings} settings */
-async function startAll({ data, port, servers }) {
+async function startAll({ data, port, servers, topology }) {
   const logFile = (/** @type {string} */ name) => join(data, "logs", `${name}.log`);
+  const supervise = (/** @type {string} */ name) => ({ logFile: logFile(name), onSpawn: remember, onExit: endEarly });
   /**
    * @param {string} name
    * @param {(supervision: import("./processes.mjs").Supervision) => Promise<import("./parts.mjs").Part>} work
@@ -96,28 +103,22 @@ async function startAll({ data, port, servers }) {
   const start = (name, work) =>
     step(
       name,
-      () => work({ logFile: logFile(name), onSpawn: remember, onExit: endEarly }),
+      () => work(supervise(name)),
       ({ url }) => url,
     );
 
-  // Not one of those that nginx and the web servers are about to take.
-  const own = [port, ...servers.map((server) => server.port)];
-  const [statePort, cachePort, databasePort] = [await freePort(own), await freePort(own), await freePort(own)];
+  reservePorts([port, ...servers.map((server) => server.port)]);
+  const databasePort = await freePort();
   stages.push([]);
-  const state = start("redis-state", (supervision) =>
-    startRedis({ role: "state", port: statePort, directory: join(data, "redis-state"), persistent: true }, supervision),
-  );
-  const cache = start("redis-cache", (supervision) =>
-    startRedis(
-      { role: "cache", port: cachePort, directory: join(data, "redis-cache"), persistent: false },
-      supervision,
-    ),
-  );
+  const { superviseMember, keep } = membership(logFile);
+  const stores = startStores[topology]({ directory: data, silenceMs, step, supervise, superviseMember });
   const database = start("database", (supervision) =>
     startDatabase({ port: databasePort, directory: join(data, "database") }, supervision),
   );
-  await settled([state, cache, database]);
+  await settled([stores, database]);
 
+  const { stateUrl, cacheUrl, state, cache, sentinels } = await stores;
+  keep([...state, ...cache, ...sentinels]);
   const databaseUrl = (await database).url;
   await step(
     "migrations",
@@ -129,8 +130,8 @@ async function startAll({ data, port, servers }) {
     HOST: "127.0.0.1",
     DATABASE_URL: databaseUrl,
     DATABASE_POOL_SIZE: "1",
-    STATE_REDIS_URL: (await state).url,
-    CACHE_REDIS_URL: (await cache).url,
+    STATE_REDIS_URL: stateUrl,
+    CACHE_URL: cacheUrl,
     SESSION_SECRET: sessionSecret(data),
     NEAR_COPIES: process.env.NEAR_COPIES ?? "on",
   };
@@ -146,6 +147,42 @@ async function startAll({ data, port, servers }) {
       startNginx({ port, servers: upstream, directory: join(data, "nginx") }, supervision),
     ),
   ]);
+}
+
+/**
+ * Looks after servers whose set goes on without one of them: it is told when one ends, and started again.
+ *
+ * @param {(name: string) => string} logFile
+ * @returns {{ superviseMember: import("./redis-sets.mjs").Supervise, keep: (nodes: readonly import("./redis-sets.mjs").Node[]) => void }}
+ */
+function membership(logFile) {
+  /** @type {Map<string, import("./redis-sets.mjs").Node>} */
+  const members = new Map();
+  const startAgain = async (/** @type {string} */ name) => {
+    if (ending.signal.aborted) return;
+    try {
+      await members.get(name)?.start();
+      console.log(`${name} runs again.`);
+    } catch (error) {
+      ending.abort(error);
+    }
+  };
+  return {
+    superviseMember: (name) => ({
+      logFile: logFile(name),
+      onSpawn: remember,
+      onExit: ({ signal, code }) => {
+        console.log(`${name} ended (${signal ?? code}). It is started again in ${absenceMs / 1_000} s.`);
+        setTimeout(() => void startAgain(name), absenceMs);
+      },
+    }),
+    keep: (nodes) => {
+      for (const node of nodes) {
+        members.set(node.name, node);
+        node.admin.disconnect();
+      }
+    },
+  };
 }
 
 /**
