@@ -3,13 +3,14 @@ import express, { Router, type Express, type Request, type RequestHandler, type 
 import helmet from "helmet";
 import { accountsApi } from "./accounts/accounts-api.ts";
 import { accountsPages } from "./accounts/accounts-pages.tsx";
+import type { AccountStores } from "./accounts/accounts.ts";
+import { openAttempts } from "./accounts/attempts.ts";
 import { cacheApi } from "./cache/cache-api.ts";
 import { cacheFigures, type CacheFigures } from "./cache/cache-figures.ts";
 import { cachePages } from "./cache/cache-pages.tsx";
 import { cartApi } from "./cart/cart-api.ts";
 import { cartPages } from "./cart/cart-pages.tsx";
-import type { Config } from "./config.ts";
-import type { Database } from "./database/tables.ts";
+import { type Config, sharedTierName } from "./config.ts";
 import { health, type Parts } from "./health/health.ts";
 import { peopleApi } from "./people/people-api.ts";
 import { peoplePages } from "./people/people-pages.tsx";
@@ -33,7 +34,12 @@ import { pageSender, type SendPage } from "./views/send-page.tsx";
 export function createApp(config: Config, parts: Parts): Express {
   const sendPage = pageSender(config);
   const { database, views } = parts;
-  const stores = { database, views, profiles: openProfiles(parts, config.profileWrites) };
+  const stores = {
+    database,
+    attempts: openAttempts(parts.stateRedis, config.sessionSecrets[0] ?? ""),
+    views,
+    profiles: openProfiles(parts, { writePolicy: config.profileWrites, tier: sharedTierName(config) }),
+  };
   const figures = () => cacheFigures(parts, config);
   const app = express();
   app.disable("x-powered-by");
@@ -41,7 +47,7 @@ export function createApp(config: Config, parts: Parts): Express {
   app.disable("etag");
   app.set("trust proxy", config.trustedProxies);
 
-  app.use(servedBy(config.serverName), securityHeaders);
+  app.use(lastAnswer(parts), servedBy(config.serverName), securityHeaders);
   // For those who visit a server directly; nginx answers these itself, or every page would use up three servers' turns.
   app.use("/assets", express.static(fileURLToPath(new URL("../src/public", import.meta.url))));
 
@@ -52,6 +58,7 @@ export function createApp(config: Config, parts: Parts): Express {
       stack: config.sessionStack,
       client: parts.stateRedis,
       near: parts.near.sessions,
+      durability: config.durability,
       secrets: config.sessionSecrets,
       onCommitError: answerUnsaved(sendPage),
     }),
@@ -62,15 +69,14 @@ export function createApp(config: Config, parts: Parts): Express {
   return app;
 }
 
-interface Stores {
-  readonly database: Database;
+interface Stores extends AccountStores {
   readonly profiles: Profiles;
   readonly views: ProfileViews;
 }
 
 function api(stores: Stores, figures: () => Promise<CacheFigures>): Router {
   return Router().use(
-    accountsApi(stores.database),
+    accountsApi(stores),
     profilesApi(stores.profiles),
     peopleApi(stores),
     cacheApi(figures),
@@ -82,7 +88,7 @@ function api(stores: Stores, figures: () => Promise<CacheFigures>): Router {
 function pages(serverName: string, stores: Stores, figures: () => Promise<CacheFigures>, sendPage: SendPage): Router {
   return Router().use(
     serversPages(serverName, sendPage),
-    accountsPages(stores.database, sendPage),
+    accountsPages(stores, sendPage),
     profilesPages(stores.profiles, sendPage),
     peoplePages(stores, sendPage),
     cachePages(figures, sendPage),
@@ -120,6 +126,14 @@ const securityHeaders: RequestHandler = helmet({
   // helmet's own choice, no-referrer, makes browsers send `Origin: null` with our forms: the cross-site rule needs it.
   referrerPolicy: { policy: "same-origin" },
 });
+
+/** A server that stops closes each connection with its next answer. */
+function lastAnswer({ isStopping }: Parts): RequestHandler {
+  return (_req, res, next) => {
+    if (isStopping()) res.set("Connection", "close");
+    next();
+  };
+}
 
 /** Back and reload always ask a server. */
 const neverStored: RequestHandler = (_req, res, next) => {

@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import { z } from "zod";
+import { readCacheUrl, readRedisUrl } from "./redis/redis-url.ts";
 import { isServerName } from "./servers/server-name.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -24,8 +25,15 @@ const webServer = z
     HOST: text("HOST must not be empty.").default("127.0.0.1"),
     DATABASE_URL: databaseUrl,
     DATABASE_POOL_SIZE: wholeNumber("DATABASE_POOL_SIZE", { min: 1, max: 100 }).default(10),
-    STATE_REDIS_URL: redisUrl("STATE_REDIS_URL"),
-    CACHE_REDIS_URL: redisUrl("CACHE_REDIS_URL"),
+    STATE_REDIS_URL: place(
+      "STATE_REDIS_URL must be a URL like redis://host:6379, redis+sentinel://host:26379,host:26379/name or redis+cluster://host:6379,host:6379.",
+      readRedisUrl,
+    ),
+    CACHE_URL: place(
+      "CACHE_URL must be a URL of a Redis, like redis://host:6379, or of Memcached servers, like memcached://host:11211,host:11211.",
+      readCacheUrl,
+    ),
+    STATE_REPLICAS: wholeNumber("STATE_REPLICAS", { min: 0, max: 9 }).default(0),
     PROFILE_WRITES: z
       .enum(["write-through", "cache-aside"], { error: "PROFILE_WRITES must be write-through or cache-aside." })
       .default("write-through"),
@@ -51,8 +59,10 @@ const webServer = z
     host: environment.HOST,
     databaseUrl: environment.DATABASE_URL,
     databasePoolSize: environment.DATABASE_POOL_SIZE,
-    stateRedisUrl: environment.STATE_REDIS_URL,
-    cacheRedisUrl: environment.CACHE_REDIS_URL,
+    stateRedis: environment.STATE_REDIS_URL,
+    cache: environment.CACHE_URL,
+    // Less than the quarter of a second that a command of the cache may take.
+    durability: environment.STATE_REPLICAS > 0 ? { replicas: environment.STATE_REPLICAS, timeoutMs: 200 } : undefined,
     profileWrites: environment.PROFILE_WRITES,
     nearCopies: environment.NEAR_COPIES,
     sessionSecrets: environment.SESSION_SECRET,
@@ -67,6 +77,13 @@ const migration = z
 
 /** Everything that differs between two servers, and between this machine and another. */
 export type Config = z.output<typeof webServer>;
+
+/** What the servers share entries in. */
+export type SharedTierName = "redis" | "memcached";
+
+export function sharedTierName({ cache }: Config): SharedTierName {
+  return cache.kind === "memcached" ? "memcached" : "redis";
+}
 
 /**
  * Reads a web server's configuration.
@@ -90,8 +107,14 @@ function read<Output>(schema: z.ZodType<Output>, environment: Environment): Outp
   return result.data;
 }
 
-function redisUrl(name: string) {
-  return z.url({ protocol: /^rediss?$/, error: `${name} must be a URL like redis://localhost:6379.` });
+/** What `read` finds in a text. The error says nothing of what was given: it may hold a password. */
+function place<Place>(error: string, read: (text: string) => Place | undefined) {
+  return z.string({ error }).transform((text, context) => {
+    const found = read(text);
+    if (found !== undefined) return found;
+    context.addIssue({ code: "custom", message: error });
+    return z.NEVER;
+  });
 }
 
 function text(error: string, isValid = (value: string) => value !== "") {

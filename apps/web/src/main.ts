@@ -1,14 +1,26 @@
 import { NearError } from "@lockstep/near-cache";
-import { createServer, type Server } from "node:http";
+import { createServer, type Server, type ServerOptions } from "node:http";
+import { Server as NetServer } from "node:net";
 import { createApp } from "./app.ts";
-import { openNearCopies } from "./cache/near-copies.ts";
-import { openCache, openStateCache } from "./cache/open-cache.ts";
+import { openMemberships } from "./cache/near-copies.ts";
+import { openCache, openSharedTier, openStateCache } from "./cache/open-cache.ts";
 import { ConfigError, readConfig, type Config } from "./config.ts";
 import { openDatabase } from "./database/connection.ts";
 import { openProfileViews } from "./profiles/profile-views.ts";
-import { connected, openRedis } from "./redis/connection.ts";
+import { closeRedis, connected, openRedis } from "./redis/connection.ts";
 
-const keepAliveMs = 75_000;
+/** What a client may keep waiting, in ms. */
+const patience: ServerOptions = {
+  // nginx keeps idle connections for 60 s. If this end closed them first, a request could be lost in the race.
+  keepAliveTimeout: 75_000,
+  headersTimeout: 10_000,
+  // With its body, which nginx sends at once.
+  requestTimeout: 20_000,
+  connectionsCheckingInterval: 1_000,
+};
+/** nginx needs a few hundred at the most. */
+const maxConnections = 2_000;
+const lameDuckMs = 1_000;
 const drainMs = 7_000;
 const saveMs = 1_500;
 const stopMs = 9_500;
@@ -21,23 +33,18 @@ async function start(config: Config): Promise<void> {
   const report = (message: string) => {
     console.error(`${serverName}: ${message}`);
   };
-  const stateRedis = openRedis("state", config.stateRedisUrl, report);
-  const cacheRedis = openRedis("cache", config.cacheRedisUrl, report);
-  const [profiles, sessions] = await Promise.all([
-    openNearCopies(cacheRedis, config, report),
-    openNearCopies(stateRedis, config, report),
-  ]);
-  const near = { profiles, sessions };
-  const cache = openCache({ client: cacheRedis, near: profiles }, report);
-  const stateCache = openStateCache(stateRedis, report);
+  const stateRedis = openRedis("state", config.stateRedis, report);
+  const tier = openSharedTier(config, stateRedis, report);
+  const near = await openMemberships(tier, stateRedis, config, report);
+  const cache = openCache("client" in tier ? { client: tier.client, near: near.profiles } : tier, report);
+  const stateCache = openStateCache({ client: stateRedis, durability: config.durability }, report);
   const views = openProfileViews({ database, stateCache, report });
   let isStopping = false;
   const server = createServer(
+    patience,
     createApp(config, { database, stateRedis, cache, near, views, isStopping: () => isStopping }),
   );
-  // nginx keeps idle connections for 60 s. If this end closed them first, a request could be lost in the race.
-  server.keepAliveTimeout = keepAliveMs;
-  server.headersTimeout = keepAliveMs + 1_000;
+  server.maxConnections = maxConnections;
 
   const stop = async () => {
     if (isStopping) return;
@@ -47,9 +54,9 @@ async function start(config: Config): Promise<void> {
     await drain(server);
     await views.drain({ timeoutMs: saveMs });
     for (const each of [cache, stateCache]) each.close();
-    await Promise.all([profiles?.close(), sessions?.close()]);
-    cacheRedis.disconnect();
-    stateRedis.disconnect();
+    await Promise.all([near.profiles?.close(), near.sessions?.close()]);
+    tier.close();
+    closeRedis(stateRedis);
     await database.destroy();
     process.exit(0);
   };
@@ -60,23 +67,35 @@ async function start(config: Config): Promise<void> {
     exitWith(`${serverName} cannot listen on ${config.host}:${config.port}: ${error.message}`);
   });
   // Whoever is sent here once this listens must not meet a server that has yet to find its sessions.
-  await Promise.all([connected(stateRedis, connectMs), connected(cacheRedis, connectMs)]);
+  const clients = new Set("client" in tier ? [stateRedis, tier.client] : [stateRedis]);
+  await Promise.all([...clients].map((client) => connected(client, connectMs)));
   server.listen(config.port, config.host, () => {
     console.log(`${serverName} listening on ${addressOf(server)}`);
   });
 }
 
-/** Takes no new connections, and waits for the requests under way, but not for ever. */
+/**
+ * Takes no new connections, and waits for the requests under way, but not for ever. Connections that are kept are closed with
+ * their next answer (see `createApp`), and those that get no request once nginx has met a refusal and asks elsewhere: one that was
+ * closed while a request is on its way to it would take that with it, and nginx may not send a change twice.
+ */
 function drain(server: Server): Promise<void> {
   return new Promise((resolve) => {
-    // A connection that was busy when the server closed would stay open, idle, after its answer.
-    const closeIdle = setInterval(() => {
-      server.closeIdleConnections();
-    }, 50);
+    let closeIdle: NodeJS.Timeout | undefined;
+    const startClosing = setTimeout(() => {
+      closeIdle = setInterval(() => {
+        // After what has arrived was read: a connection is not idle that has something to read.
+        setImmediate(() => {
+          server.closeIdleConnections();
+        });
+      }, 50);
+    }, lameDuckMs);
     const cutOff = setTimeout(() => {
       server.closeAllConnections();
     }, drainMs);
-    server.close(() => {
+    // An HTTP server's own `close` would end the idle ones at once.
+    NetServer.prototype.close.call(server, () => {
+      clearTimeout(startClosing);
       clearInterval(closeIdle);
       clearTimeout(cutOff);
       resolve();

@@ -1,12 +1,13 @@
 import { expect, test } from "vitest";
 import { ConfigError, readConfig } from "../src/config.ts";
+import { readCacheUrl, readRedisUrl } from "../src/redis/redis-url.ts";
 
 const complete = {
   SERVER_NAME: "web-1",
   PORT: "3001",
   DATABASE_URL: "postgres://localhost/lockstep",
   STATE_REDIS_URL: "redis://localhost:6379",
-  CACHE_REDIS_URL: "redis://localhost:6380",
+  CACHE_URL: "redis://localhost:6380",
   SESSION_SECRET: "new, old",
 };
 
@@ -17,8 +18,9 @@ test("what may be left out has a default", () => {
     host: "127.0.0.1",
     databaseUrl: "postgres://localhost/lockstep",
     databasePoolSize: 10,
-    stateRedisUrl: "redis://localhost:6379",
-    cacheRedisUrl: "redis://localhost:6380",
+    stateRedis: readRedisUrl("redis://localhost:6379"),
+    cache: readCacheUrl("redis://localhost:6380"),
+    durability: undefined,
     profileWrites: "write-through",
     nearCopies: "off",
     sessionSecrets: ["new", "old"],
@@ -43,7 +45,9 @@ test.for([
   { DATABASE_URL: "mysql://localhost/lockstep" },
   { DATABASE_POOL_SIZE: "0" },
   { STATE_REDIS_URL: "localhost:6379" },
-  { CACHE_REDIS_URL: "http://localhost:6380" },
+  { STATE_REDIS_URL: "memcached://localhost:11211" },
+  { CACHE_URL: "http://localhost:6380" },
+  { STATE_REPLICAS: "-1" },
   { PROFILE_WRITES: "write-behind" },
   { NEAR_COPIES: "yes" },
   { SESSION_SECRET: "" },
@@ -60,4 +64,9 @@ test.for([
 test("proxies are trusted by name, address or subnet", () => {
   const { trustedProxies } = readConfig({ ...complete, TRUST_PROXY: "uniquelocal, 192.0.2.1, 2001:db8::/32" });
   expect(trustedProxies).toEqual(["uniquelocal", "192.0.2.1", "2001:db8::/32"]);
+});
+
+test("a mistake in the address of a Redis is told without what was given, which may hold a password", () => {
+  const mistaken = { ...complete, STATE_REDIS_URL: "redis://app:hunter2@localhost:port" };
+  expect(() => readConfig(mistaken)).toThrow(/^(?![^]*hunter2)STATE_REDIS_URL must /);
 });

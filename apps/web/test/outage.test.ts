@@ -8,7 +8,7 @@ import { openCache, openStateCache } from "../src/cache/open-cache.ts";
 import { readConfig } from "../src/config.ts";
 import { openDatabase } from "../src/database/connection.ts";
 import { openProfileViews } from "../src/profiles/profile-views.ts";
-import { openRedis } from "../src/redis/connection.ts";
+import { closeRedis, openRedis } from "../src/redis/connection.ts";
 
 const secret = "outage-test";
 const signature = createHmac("sha256", secret).update("someone").digest("base64").replace(/=+$/, "");
@@ -46,20 +46,19 @@ function appWithPartsAt(port: number, sessionStack: string) {
     PORT: "0",
     DATABASE_URL: `postgres://127.0.0.1:${port}/lockstep`,
     STATE_REDIS_URL: `redis://127.0.0.1:${port}`,
-    CACHE_REDIS_URL: `redis://127.0.0.1:${port}`,
+    CACHE_URL: `redis://127.0.0.1:${port}`,
     SESSION_SECRET: secret,
     SESSION_STACK: sessionStack,
   });
   const reports: string[] = [];
-  const stateRedis = openRedis("state", config.stateRedisUrl, (message) => reports.push(message));
-  const cacheRedis = openRedis("cache", config.cacheRedisUrl, () => undefined);
-  const cache = openCache({ client: cacheRedis }, (message) => reports.push(message));
+  const stateRedis = openRedis("state", config.stateRedis, (message) => reports.push(message));
+  const cache = openCache({ client: stateRedis }, (message) => reports.push(message));
   const database = openDatabase({ url: config.databaseUrl, poolSize: config.databasePoolSize });
-  const stateCache = openStateCache(stateRedis, (message) => reports.push(message));
+  const stateCache = openStateCache({ client: stateRedis }, (message) => reports.push(message));
   const views = openProfileViews({ database, stateCache, report: (message) => reports.push(message) });
   cleanUps.unshift(() => {
     for (const each of [cache, stateCache]) each.close();
-    for (const redis of [stateRedis, cacheRedis]) redis.disconnect();
+    closeRedis(stateRedis);
     return database.destroy();
   });
   return {

@@ -30,13 +30,13 @@ function start() {
     PORT: "0",
     DATABASE_URL: "postgres://nobody@127.0.0.1:1/none",
     STATE_REDIS_URL: inject("redisUrl"),
-    CACHE_REDIS_URL: inject("redisUrl"),
+    CACHE_URL: inject("redisUrl"),
     SESSION_SECRET: secret,
   });
-  const stateRedis = openRedis("state", config.stateRedisUrl, () => undefined);
+  const stateRedis = openRedis("state", config.stateRedis, () => undefined);
   const cache = openCache({ client: stateRedis }, () => undefined);
   const database = openDatabase({ url: config.databaseUrl, poolSize: 1 });
-  const stateCache = openStateCache(stateRedis, () => undefined);
+  const stateCache = openStateCache({ client: stateRedis }, () => undefined);
   const views = openProfileViews({ database, stateCache, report: () => undefined });
   const app = createApp(config, { stateRedis, cache, near: {}, database, views, isStopping: () => false });
   return { app, stateRedis, caches: [cache, stateCache], database };

@@ -1,14 +1,14 @@
 import { Router } from "express";
-import type { Database } from "../database/tables.ts";
 import { formText } from "../requests/body.ts";
 import { endSession, startSession } from "../sessions/signed-in.ts";
 import { seeChange, type SendPage } from "../views/send-page.tsx";
 import { SignInPage } from "../views/sign-in-page.tsx";
 import { SignUpPage } from "../views/sign-up-page.tsx";
-import { signIn, signUp } from "./accounts.ts";
+import { signIn, signUp, type AccountStores } from "./accounts.ts";
+import { sent } from "./sent.ts";
 
 /** Sign up, sign in, sign out. */
-export function accountsPages(database: Database, sendPage: SendPage): Router {
+export function accountsPages(stores: AccountStores, sendPage: SendPage): Router {
   const router = Router();
 
   router.get("/sign-up", (req, res) => {
@@ -16,7 +16,7 @@ export function accountsPages(database: Database, sendPage: SendPage): Router {
   });
 
   router.post("/sign-up", async (req, res) => {
-    const account = await signUp(database, req.body);
+    const account = await signUp(stores, sent(req));
     if (!account.valid) {
       const content = <SignUpPage username={formText(req.body, "username")} messages={account.fields} />;
       sendPage(req, res, { status: 422, title: "Open an account", content });
@@ -32,7 +32,7 @@ export function accountsPages(database: Database, sendPage: SendPage): Router {
 
   router.post("/sign-in", async (req, res) => {
     const username = formText(req.body, "username");
-    const account = await signIn(database, req.body);
+    const account = await signIn(stores, sent(req));
     if (!account.valid) {
       const content = <SignInPage username={username} messages={account.fields} />;
       sendPage(req, res, { status: 422, title: "Sign in", content });

@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { Database } from "../database/tables.ts";
 import type { Profile } from "../profiles/profile.ts";
 import { check, invalid, type Checked } from "../requests/validation.ts";
+import type { Attempts } from "./attempts.ts";
 import { hashPassword, verifyPassword } from "./password.ts";
 
 /** Who can sign in. */
@@ -27,16 +28,37 @@ const newAccount = z.object({
     .max(128, "Use at most 128 characters."),
 });
 
+// Longer than any there is, it is somebody's attempt to fill Redis or to keep a processor busy.
+const tooLong = "This is longer than any of ours.";
 const credentials = z.object({
-  username: z.string({ error: "Enter your username." }).min(1, "Enter your username."),
-  password: z.string({ error: "Enter your password." }).min(1, "Enter your password."),
+  username: z.string({ error: "Enter your username." }).min(1, "Enter your username.").max(128, tooLong),
+  password: z.string({ error: "Enter your password." }).min(1, "Enter your password.").max(128, tooLong),
 });
 
-/** Opens an account for what a client sent, with a profile that carries its username. */
-export async function signUp(database: Database, input: unknown): Promise<Checked<Account>> {
-  const checked = check(newAccount, input);
+/** What accounts are kept in, and what counts the attempts at them. */
+export interface AccountStores {
+  readonly database: Database;
+  readonly attempts: Attempts;
+}
+
+/** What a client sent, and the network that it came from. */
+export interface Sent {
+  readonly body: unknown;
+  readonly network: string;
+}
+
+/**
+ * Opens an account for what a client sent, with a profile that carries its username.
+ * @throws {RequestError} 429 if too many come from one network, 503 if too many sign in or up at this moment
+ */
+export async function signUp(
+  { database, attempts }: AccountStores,
+  { body, network }: Sent,
+): Promise<Checked<Account>> {
+  const checked = check(newAccount, body);
   if (!checked.valid) return checked;
   const { username, password } = checked.value;
+  await attempts.signUp(network);
   const passwordHash = await hashPassword(password);
   const account = await createAccount(database, {
     username,
@@ -49,13 +71,22 @@ export async function signUp(database: Database, input: unknown): Promise<Checke
 /**
  * Finds the account that the credentials a client sent belong to. `"wrong-credentials"` does not tell whether it is the
  * username or the password.
+ * @throws {RequestError} 429 if too many attempts have failed, 503 if too many sign in or up at this moment
  */
-export async function signIn(database: Database, input: unknown): Promise<Checked<Account | "wrong-credentials">> {
-  const checked = check(credentials, input);
+export async function signIn(
+  { database, attempts }: AccountStores,
+  { body, network }: Sent,
+): Promise<Checked<Account | "wrong-credentials">> {
+  const checked = check(credentials, body);
   if (!checked.valid) return checked;
-  const account = await findByUsername(database, checked.value.username);
-  const matches = await verifyPassword(checked.value.password, account?.passwordHash);
-  return { valid: true, value: account && matches ? account : "wrong-credentials" };
+  const { username, password } = checked.value;
+  const attempt = async () => {
+    const account = await findByUsername(database, username);
+    const matches = await verifyPassword(password, account?.passwordHash);
+    return account && matches ? account : "wrong-credentials";
+  };
+  const value = await attempts.signIn({ username, network }, attempt, (result) => result === "wrong-credentials");
+  return { valid: true, value };
 }
 
 /** Stores an account and its profile, unless the username is taken: then it stores nothing and returns undefined. */

@@ -20,7 +20,7 @@ export interface CollectionFigures {
   readonly hitRate: number | null;
   readonly counts: CollectionCounts;
   /** How long a trip took. */
-  readonly latency: { readonly redis: Latency; readonly database: Latency };
+  readonly latency: { readonly shared: Latency; readonly database: Latency };
   /** Whether the cache pays. */
   readonly report: PayoffReport;
 }
@@ -33,7 +33,7 @@ export async function cacheFigures(
     const report = collection.report?.();
     if (report === undefined) return [];
     const { shared, source } = collection.latency();
-    const latency = { redis: shared, database: source };
+    const latency = { shared, database: source };
     return [{ type: collection.type, hitRate: report.hitRate, counts: collection.counts(), latency, report }];
   });
   return {

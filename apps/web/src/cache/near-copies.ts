@@ -1,35 +1,49 @@
 import { hostname } from "node:os";
 import { type NearCache, type NearCounts, type NearEvent, type NearStatus, joinNearCache } from "@lockstep/near-cache";
-import type { Redis } from "ioredis";
 import type { Config } from "../config.ts";
+import type { RedisConnection } from "../redis/connection.ts";
 
 /** What near copies of one Redis did on this server since that started. */
 export interface NearFigures {
   /** Of what the copies are. */
-  readonly of: keyof NearMemberships;
+  readonly of: "profiles" | "sessions" | "profiles and sessions";
   readonly group: string;
   readonly keepsCopies: boolean;
   readonly status: NearStatus;
   readonly counts: NearCounts;
 }
 
-/** A server's memberships among those that keep near copies, one for each Redis; none where NEAR_COPIES is off. */
+/** A server's memberships among those that keep near copies, one for each Redis, so that both may be one; none where NEAR_COPIES is off. */
 export interface NearMemberships {
   readonly profiles?: NearCache | undefined;
   readonly sessions?: NearCache | undefined;
 }
 
 /**
- * Makes this server a member of the group that keeps near copies from a Redis, unless NEAR_COPIES says that there is none.
+ * Makes this server a member of the groups that keep near copies, one in each Redis, unless NEAR_COPIES says that there are none.
  *
- * @throws NearError if this Redis, or the group, can't have it as a member
+ * @throws NearError if one of these Redis, or its group, can't have it as a member
  */
-export async function openNearCopies(
-  client: Redis,
+export async function openMemberships(
+  tier: { readonly client: RedisConnection } | { readonly memcached: unknown },
+  stateRedis: RedisConnection,
+  config: Config,
+  report: (message: string) => void,
+): Promise<NearMemberships> {
+  if (config.nearCopies === "off") return {};
+  const isShared = "client" in tier && tier.client === stateRedis;
+  const [sessions, profiles] = await Promise.all([
+    join(stateRedis, config, report),
+    "client" in tier && !isShared ? join(tier.client, config, report) : undefined,
+  ]);
+  return { sessions, profiles: isShared ? sessions : profiles };
+}
+
+function join(
+  client: RedisConnection,
   { nearCopies, serverName }: Config,
   report: (message: string) => void,
-): Promise<NearCache | undefined> {
-  if (nearCopies === "off") return undefined;
+): Promise<NearCache> {
   return joinNearCache({
     client,
     group: "lockstep",
@@ -43,6 +57,7 @@ export async function openNearCopies(
 }
 
 export function nearFigures({ profiles, sessions }: NearMemberships): NearFigures[] {
+  if (sessions !== undefined && sessions === profiles) return [figuresOf("profiles and sessions", sessions)];
   return [profiles && figuresOf("profiles", profiles), sessions && figuresOf("sessions", sessions)].filter(
     (figures) => figures !== undefined,
   );

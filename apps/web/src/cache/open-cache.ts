@@ -1,29 +1,66 @@
+import { isDeepStrictEqual } from "node:util";
 import { type Cache, type CacheEvent, createCache } from "@lockstep/cache";
+import { connectMemcached, type Memcached } from "@lockstep/cache/memcached";
 import type { NearCache } from "@lockstep/near-cache";
-import type { Redis } from "ioredis";
+import type { Config } from "../config.ts";
 import { reasonsOf } from "../reasons.ts";
+import { closeRedis, openRedis, type RedisConnection } from "../redis/connection.ts";
+import type { Address } from "../redis/redis-url.ts";
+
+/** What the servers share entries in: a Redis, or Memcached servers, which know no near copies. */
+export type SharedTier = SharedRedis | { readonly memcached: Memcached };
+
+interface SharedRedis {
+  readonly client: RedisConnection;
+  readonly near?: NearCache | undefined;
+  readonly durability?: Config["durability"];
+}
+
+/** A connection to what holds the entries; `close` does nothing where it is that of the state Redis. */
+type OpenedTier = ({ readonly client: RedisConnection } | { readonly memcached: Memcached }) & { close(): void };
+
+/** Connects to what CACHE_URL names: where that is the state Redis, there is one connection, and one group of near copies. */
+export function openSharedTier(
+  { cache, stateRedis }: Config,
+  stateClient: RedisConnection,
+  report: (message: string) => void,
+): OpenedTier {
+  if (isDeepStrictEqual(cache, stateRedis)) return { client: stateClient, close: () => undefined };
+  if (cache.kind !== "memcached") {
+    const client = openRedis("cache", cache, report);
+    return { client, close: () => closeRedis(client) };
+  }
+  const memcached = connectMemcached(cache.servers.map(textOf));
+  return { memcached, close: () => memcached.close() };
+}
+
+function textOf({ host, port }: Address): string {
+  return `${host}:${port}`;
+}
 
 /** Opens the cache that all servers share. `report` hears what no request shows. */
-export function openCache(
-  redis: { readonly client: Redis; readonly near?: NearCache | undefined },
-  report: (message: string) => void,
-): Cache {
-  return open(redis, report, sentenceOf);
+export function openCache(tier: SharedTier, report: (message: string) => void): Cache {
+  return open(tier, "lockstep", report, sentenceOf);
 }
 
 /** Opens the part of it that is in the state Redis: what is accepted there, and saved in the database later. */
-export function openStateCache(client: Redis, report: (message: string) => void): Cache {
-  return open({ client }, report, sentenceOfState);
+export function openStateCache(
+  { client, durability }: { readonly client: RedisConnection; readonly durability?: Config["durability"] },
+  report: (message: string) => void,
+): Cache {
+  // A name of its own: the other's keys may be in the same Redis, under near copies that this one knows nothing of.
+  return open({ client, durability }, "lockstep-state", report, sentenceOfState);
 }
 
 function open(
-  redis: { readonly client: Redis; readonly near?: NearCache | undefined },
+  tier: SharedTier,
+  name: string,
   report: (message: string) => void,
   toSentence: (event: CacheEvent) => string | undefined,
 ): Cache {
   return createCache({
-    ...redis,
-    name: "lockstep",
+    ...tier,
+    name,
     onEvent: (event) => {
       const sentence = toSentence(event);
       if (sentence !== undefined) report(sentence);
@@ -35,6 +72,9 @@ function sentenceOfState(event: CacheEvent): string | undefined {
   switch (event.type) {
     case "breaker":
       // Told of already: it has the sessions too.
+      return undefined;
+    case "durability-breaker":
+      // As is this.
       return undefined;
     case "unsafe-redis":
       return `Nothing is counted. ${event.error.message}`;
@@ -56,6 +96,8 @@ function sentenceOf(event: CacheEvent): string | undefined {
       return event.state === "closed" ? "The cache Redis answers again." : undefined;
     case "replica-breaker":
       return `The replicas of the cache Redis: ${event.state}. Its primary is asked while they do not answer.`;
+    case "durability-breaker":
+      return undefined; // Only write-behind collections wait for replicas.
     case "unsafe-redis":
       return `Nothing is cached, and profiles cannot be changed. ${event.error.message}`;
     case "sweep-failed":

@@ -66,6 +66,11 @@ function tellOutages(pool: pg.Pool): PostgresPool {
 
 function tellOutagesOf(client: pg.PoolClient): PostgresPoolClient {
   let failed = false;
+  // The pool listens to idle connections only. One that breaks while it is in use, with no statement under way, would end the process.
+  const onError = () => {
+    failed = true;
+  };
+  client.on("error", onError);
   const query = async (sql: string, parameters: unknown[]) => {
     try {
       return await client.query(sql, parameters);
@@ -80,6 +85,7 @@ function tellOutagesOf(client: pg.PoolClient): PostgresPoolClient {
     query: query as unknown as PostgresPoolClient["query"],
     // After a timeout the connection may still be busy with the lost statement, so it is closed, not reused.
     release: () => {
+      client.off("error", onError);
       client.release(failed);
     },
   };

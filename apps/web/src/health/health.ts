@@ -1,17 +1,17 @@
 import type { Cache } from "@lockstep/cache";
 import { Router } from "express";
 import { sql } from "kysely";
-import type { Redis } from "ioredis";
 import type { NearMemberships } from "../cache/near-copies.ts";
 import type { Database } from "../database/tables.ts";
 import type { ProfileViews } from "../profiles/profile-views.ts";
+import { ping, type RedisConnection } from "../redis/connection.ts";
 
 const deadlineMs = 2_000;
 
 /** What readiness is asked of. */
 export interface Parts {
   readonly database: Database;
-  readonly stateRedis: Redis;
+  readonly stateRedis: RedisConnection;
   readonly cache: Cache;
   readonly near: NearMemberships;
   readonly views: ProfileViews;
@@ -36,7 +36,7 @@ export function health({ database, stateRedis, cache, isStopping }: Parts): Rout
       return;
     }
     const [stateRedisAnswers, databaseAnswers, cacheAnswers] = await Promise.all([
-      answers(stateRedis.ping()),
+      answers(ping(stateRedis)),
       answers(sql`select 1`.execute(database)),
       answers(cache.ready()),
     ]);

@@ -1,14 +1,15 @@
 import { type Cache, CacheError, type Lookup, type WritePolicy } from "@lockstep/cache";
+import type { SharedTierName } from "../config.ts";
 import type { Database } from "../database/tables.ts";
 import { outcomeUnknown, RequestError } from "../requests/request-error.ts";
 import { loadProfiles, storeChanges } from "./profile-rows.ts";
 import type { Profile, ProfileChanges } from "./profile.ts";
 
-/** How long a profile stays in Redis unless it is changed: here, or by who goes past this app and can wait so long. */
+/** How long a profile stays in the cache unless it is changed: here, or by who goes past this app and can wait so long. */
 const ttlMs = 10 * 60 * 1_000;
 
-/** Where a profile was: in this server's memory, in Redis, or in the database alone. */
-type Place = "memory" | "redis" | "database";
+/** Where a profile was: in this server's memory, in what the servers share, or in the database alone. */
+export type Place = "memory" | SharedTierName | "database";
 
 /** A profile, undefined if there is none, and where it was. */
 export interface FoundProfile {
@@ -19,7 +20,7 @@ export interface FoundProfile {
 /** All profiles, by id: the one way to read and to change them. */
 export interface Profiles {
   lookup(id: string): Promise<FoundProfile>;
-  /** Many profiles, in the order of their ids: one trip to Redis, one query. */
+  /** Many profiles, in the order of their ids: one trip to the cache, one query. */
   lookupMany(ids: readonly string[]): Promise<FoundProfile[]>;
   /**
    * Changes a profile and returns what it is now, undefined if there is none; no server shows the old one after that.
@@ -28,14 +29,18 @@ export interface Profiles {
   update(id: string, changes: ProfileChanges): Promise<Profile | undefined>;
 }
 
-/** The profiles in the database, read through the cache. */
-export function openProfiles(parts: { database: Database; cache: Cache }, writePolicy: WritePolicy): Profiles {
-  const { database, cache } = parts;
+/** The profiles in the database, read through the cache, whose shared tier is called `tier`. */
+export function openProfiles(
+  { database, cache }: { database: Database; cache: Cache },
+  { writePolicy, tier }: { writePolicy: WritePolicy; tier: SharedTierName },
+): Profiles {
   const profiles = cache.collection<Profile>("profile", {
     loadMany: (ids) => loadProfiles(database, ids),
     ttlMs,
     writePolicy,
   });
+  const places = { near: "memory", shared: tier, source: "database" } as const;
+  const found = ({ value, from }: Lookup<Profile>): FoundProfile => ({ value, from: places[from] });
   return {
     lookup: async (id) => found(await profiles.lookup(id)),
     lookupMany: async (ids) => (await profiles.lookupMany(ids)).map(found),
@@ -48,12 +53,6 @@ export function openProfiles(parts: { database: Database; cache: Cache }, writeP
     },
   };
 }
-
-function found({ value, from }: Lookup<Profile>): FoundProfile {
-  return { value, from: places[from] };
-}
-
-const places = { near: "memory", shared: "redis", source: "database" } as const;
 
 /** Whoever changed something must know when it may have happened all the same. */
 function failureOf(cause: unknown): unknown {

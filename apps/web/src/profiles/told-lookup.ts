@@ -1,6 +1,6 @@
 import type { Response } from "express";
 import type { Profile } from "./profile.ts";
-import type { FoundProfile, Profiles } from "./profiles.ts";
+import type { FoundProfile, Place, Profiles } from "./profiles.ts";
 
 /** Reads a profile for an answer, and tells in its `X-Cache` where the profile was. */
 export async function toldLookup(profiles: Profiles, id: string, res: Response): Promise<Profile | undefined> {
@@ -21,11 +21,11 @@ export async function toldLookupMany(
 }
 
 /**
- * Tells where the profiles of an answer were: `X-Cache: memory`, `redis` or `database` if all were there, else how many
+ * Tells where the profiles of an answer were: `X-Cache: memory`, `redis` (or `memcached`) or `database` if all were there, else how many
  * were where, as in `X-Cache: redis=22, database=2`. Without a profile there is nothing to tell.
  */
 export function tellSources(res: Response, found: readonly Pick<FoundProfile, "from">[]): void {
-  const counts = (["memory", "redis", "database"] as const)
+  const counts = (["memory", "redis", "memcached", "database"] satisfies Place[])
     .map((tier) => ({ tier, count: found.filter(({ from }) => from === tier).length }))
     .filter(({ count }) => count > 0);
   const [only, ...others] = counts;

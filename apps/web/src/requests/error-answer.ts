@@ -25,7 +25,9 @@ const messages: Readonly<Record<number, string>> = {
  */
 export function answerTo(error: unknown, req: Request, res: Response): ErrorAnswer {
   const answer = describe(error);
-  if (answer.status === 503) res.set("Retry-After", "1");
+  const retryAfterMs = error instanceof RequestError ? error.retryAfterMs : undefined;
+  if (retryAfterMs !== undefined) res.set("Retry-After", `${Math.ceil(retryAfterMs / 1_000)}`);
+  else if (answer.status === 503) res.set("Retry-After", "1");
   if (answer.status >= 500) logFailure(error, req);
   return answer;
 }

@@ -8,6 +8,8 @@ type Code =
   | "outcome-unknown"
   | "session-full"
   | "sessions-unavailable"
+  | "too-busy"
+  | "too-many-attempts"
   | "unsupported-media-type"
   | "wrong-credentials";
 
@@ -16,18 +18,25 @@ export class RequestError extends Error {
   readonly status: number;
   readonly code: Code;
   readonly fields: Readonly<Record<string, string>> | undefined;
+  /** When it may be tried again, in ms. */
+  readonly retryAfterMs: number | undefined;
 
   constructor(
     status: number,
     code: Code,
     message: string,
-    { fields, cause }: { fields?: Readonly<Record<string, string>>; cause?: unknown } = {},
+    {
+      fields,
+      retryAfterMs,
+      cause,
+    }: { fields?: Readonly<Record<string, string>>; retryAfterMs?: number; cause?: unknown } = {},
   ) {
     super(message, { cause });
     this.name = "RequestError";
     this.status = status;
     this.code = code;
     this.fields = fields;
+    this.retryAfterMs = retryAfterMs;
   }
 }
 

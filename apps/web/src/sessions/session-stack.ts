@@ -3,8 +3,8 @@ import { session, RedisStore, type SessionEvent } from "@lockstep/session-store"
 import { RedisStore as ConnectRedis } from "connect-redis";
 import type { Request, RequestHandler, Response } from "express";
 import expressSession from "express-session";
-import type { Redis } from "ioredis";
 import type { Config } from "../config.ts";
+import type { RedisConnection } from "../redis/connection.ts";
 import { logFailure } from "../requests/error-answer.ts";
 import { sessionFailure } from "./session-failure.ts";
 
@@ -37,15 +37,17 @@ export function sessionStack(options: StackOptions): RequestHandler {
 
 interface StackOptions {
   readonly stack: Config["sessionStack"];
-  readonly client: Redis;
+  readonly client: RedisConnection;
   /** This server's membership among those with near copies of sessions; connect-redis knows of none. */
   readonly near: NearCache | undefined;
+  /** How many replicas must have a change before it is acknowledged; connect-redis waits for none. */
+  readonly durability: Config["durability"];
   readonly secrets: string[];
   /** Answers in the handler's place if the session could not be stored; only `session()` finds out in time. */
   readonly onCommitError: (error: Error, req: Request, res: Response) => void;
 }
 
-function chooseStack({ stack, client, near, secrets, onCommitError }: StackOptions): RequestHandler {
+function chooseStack({ stack, client, near, durability, secrets, onCommitError }: StackOptions): RequestHandler {
   const { name, ...cookie } = sessionCookie;
   const options = {
     name,
@@ -58,9 +60,9 @@ function chooseStack({ stack, client, near, secrets, onCommitError }: StackOptio
     case "connect-redis":
       return expressSession({ ...options, store: new ConnectRedis({ client }) });
     case "store":
-      return expressSession({ ...options, store: new RedisStore({ client, near, onEvent }) });
+      return expressSession({ ...options, store: new RedisStore({ client, near, durability, onEvent }) });
     case "middleware":
-      return session({ ...options, client, near, onCommitError, onEvent });
+      return session({ ...options, client, near, durability, onCommitError, onEvent });
   }
 }
 
@@ -82,6 +84,11 @@ function onEvent(event: SessionEvent): void {
       return;
     case "unsafe-redis":
       console.warn(event.error.message);
+      return;
+    case "durability-breaker":
+      if (event.state === "open")
+        console.warn("Too few replicas have what is written in time: sessions can be read only.");
+      if (event.state === "closed") console.warn("Replicas have what is written again.");
       return;
     case "breaker":
       if (event.state !== "half-open")

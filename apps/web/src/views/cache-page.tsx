@@ -20,7 +20,7 @@ const meanings: Readonly<Record<keyof CollectionCounts, Meaning>> = {
     label: "Near hits",
     meaning: "Answered by a copy in this server’s memory.",
   },
-  hits: { group: "Reads", label: "Hits", meaning: "Answered by an entry in Redis." },
+  hits: { group: "Reads", label: "Hits", meaning: "Answered by an entry in the shared cache." },
   missingHits: { group: "Reads", label: "Known missing", meaning: "Those hits that said: there is no such value." },
   misses: { group: "Reads", label: "Misses", meaning: "No entry: this server loaded the value, to store it for all." },
   staleServed: {
@@ -42,11 +42,20 @@ const meanings: Readonly<Record<keyof CollectionCounts, Meaning>> = {
   uncached: {
     group: "Reads",
     label: "Past the cache",
-    meaning: "From the database, because a change was under way, Redis had just started, or the value is too large.",
+    meaning:
+      "From the database, because a change was under way, the shared cache had just started, or the value is too large.",
   },
-  unavailable: { group: "Reads", label: "Without Redis", meaning: "From the database, because Redis did not answer." },
+  unavailable: {
+    group: "Reads",
+    label: "Without the cache",
+    meaning: "From the database, because the shared cache did not answer.",
+  },
   loads: { group: "Loads from the database", label: "Loaded", meaning: "Values that the database gave." },
-  fills: { group: "Loads from the database", label: "Stored", meaning: "Loaded values that were put into Redis." },
+  fills: {
+    group: "Loads from the database",
+    label: "Stored",
+    meaning: "Loaded values that were put into the shared cache.",
+  },
   refusedFills: {
     group: "Loads from the database",
     label: "Refused",
@@ -59,7 +68,11 @@ const meanings: Readonly<Record<keyof CollectionCounts, Meaning>> = {
   },
   tooLarge: { group: "Loads from the database", label: "Too large", meaning: "Served, but not stored." },
   updates: { group: "Changes", label: "Made", meaning: "Every server showed the new value once they were done." },
-  refusedUpdates: { group: "Changes", label: "Refused", meaning: "Not begun, because Redis did not answer." },
+  refusedUpdates: {
+    group: "Changes",
+    label: "Refused",
+    meaning: "Not begun, because the shared cache did not answer.",
+  },
   unknownOutcomes: {
     group: "Changes",
     label: "Unknown",
@@ -72,7 +85,7 @@ const meanings: Readonly<Record<keyof CollectionCounts, Meaning>> = {
   },
   proceeded: {
     group: "Changes",
-    label: "Made without Redis",
+    label: "Made without the cache",
     meaning: "Only if the app allows that; this one does not.",
   },
   revokedCopies: {
@@ -92,7 +105,7 @@ const meanings: Readonly<Record<keyof CollectionCounts, Meaning>> = {
     meaning: "Entries asked of a replica that was too far behind its primary, or was none: the primary was asked then.",
   },
   observed: { group: "Reads", label: "Compared", meaning: "Answers that were compared with the database." },
-  staleCopies: { group: "Reads", label: "Old copies", meaning: "Of those compared: older than the entry in Redis." },
+  staleCopies: { group: "Reads", label: "Old copies", meaning: "Of those compared: older than the shared entry." },
   staleEntries: {
     group: "Reads",
     label: "Old entries",
@@ -108,8 +121,8 @@ export function CachePage({ server, profileWrites, near, collections, views }: C
       <h1>Cache</h1>
       <p class="lead">
         Each server looks for a profile {near.some(({ keepsCopies }) => keepsCopies) && "in its own memory, then "}in
-        Redis, and asks the database only if there is none. What one server has loaded, all of them have. Reload to see
-        another server’s counts.
+        what all servers share, and asks the database only if there is none. What one server has loaded, all of them
+        have. Reload to see another server’s counts.
       </p>
       <p>
         <code>PROFILE_WRITES={profileWrites}</code>: {policies[profileWrites]}
@@ -126,8 +139,8 @@ export function CachePage({ server, profileWrites, near, collections, views }: C
 }
 
 const policies: Readonly<Record<CacheFigures["profileWrites"], string>> = {
-  "write-through": "a change is put into Redis as soon as the database has it.",
-  "cache-aside": "a change removes the entry in Redis, and the next read loads it.",
+  "write-through": "a change is put into the shared cache as soon as the database has it.",
+  "cache-aside": "a change removes the entry in the shared cache, and the next read loads it.",
 };
 
 function Collection({ type, hitRate, counts, latency, report }: CollectionFigures) {
@@ -178,7 +191,7 @@ function Times({ latency }: { latency: CollectionFigures["latency"] }) {
           </tr>
         </thead>
         <tbody>
-          <TimesRow tier="Redis" {...latency.redis} />
+          <TimesRow tier="shared cache" {...latency.shared} />
           <TimesRow tier="database" {...latency.database} />
         </tbody>
       </table>

@@ -69,7 +69,7 @@ export function AnsweredBy({ id, reads, failedReads, answeredBy }: Answered & { 
   const answered = reads / (reads + failedReads);
   const parts = [
     { label: "in this server’s memory", part: answeredBy.near * answered, kind: "near" },
-    { label: "in Redis", part: answeredBy.shared * answered, kind: "redis" },
+    { label: "in the shared cache", part: answeredBy.shared * answered, kind: "shared" },
     { label: "in the database", part: answeredBy.source * answered, kind: "database" },
     { label: "other: they failed", part: failedReads / (reads + failedReads), kind: "failed" },
   ];
@@ -116,7 +116,7 @@ interface BreakEvenProps {
 /** The area between the axes of the chart of hit rates. */
 const plot = { left: 56, top: 8, right: width - 14, bottom: 172 };
 
-/** The mean time of a read by hit rate, if each asks Redis first; where that breaks even; and where the collection is. */
+/** The mean time of a read by hit rate, if each asks the shared cache first; where that breaks even; and where the collection is. */
 export function BreakEven({ id, hitRate, breakEvenHitRate, readMs, loadMs, tripMs }: BreakEvenProps) {
   const title = "Time of a read by hit rate";
   const highestMs = Math.max(tripMs + loadMs, readMs) * 1.1;
@@ -143,7 +143,7 @@ export function BreakEven({ id, hitRate, breakEvenHitRate, readMs, loadMs, tripM
           <span class={isReachable ? "swatch break-even" : "swatch"} aria-hidden="true" /> {breakEven}
         </li>
         <li>
-          <span class="swatch line-with" aria-hidden="true" /> a read that asks Redis first
+          <span class="swatch line-with" aria-hidden="true" /> a read that asks the cache first
         </li>
         <li>
           <span class="swatch line-without" aria-hidden="true" /> one that asks the database alone

@@ -31,13 +31,13 @@ export function Payoff({ type, report }: { type: string; report: PayoffReport })
   );
 }
 
-/** What copies in the servers' memories bring, and cost, beside asking Redis. */
+/** What copies in the servers' memories bring, and cost, beside asking the shared cache. */
 function nearRows({ near }: PayoffReport): (readonly [string, string])[] {
   if (near === null) return [];
   const { hits, savedMs, paidMs, breakEvenHitsPerWrite } = near;
   return [
     ["reads from memory", hits.toLocaleString("en")],
-    ["trips to Redis saved by them", savedMs === null ? "–" : milliseconds(savedMs)],
+    ["trips to the shared cache saved by them", savedMs === null ? "–" : milliseconds(savedMs)],
     ["changes waited for other servers", milliseconds(paidMs)],
     ["it takes so many to a change", breakEvenHitsPerWrite === null ? "–" : decimal(breakEvenHitsPerWrite)],
   ];
@@ -56,7 +56,7 @@ function PayoffNumbers(report: PayoffReport) {
     ["loads saved", count(report.loadsSaved)],
     ["a read with the cache", ms(report.readMs)],
     ["a read without it: a load", ms(report.loadMs)],
-    ["a trip to Redis", ms(report.tripMs)],
+    ["a trip to the shared cache", ms(report.tripMs)],
     ["a change waits for it", ms(report.writeMs)],
     ["saved a read, net", ms(net && net.meanMs)],
     ["95 % certain within", net === null ? "–" : `± ${milliseconds(net.highMs - net.meanMs)}`],
