@@ -2,20 +2,21 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import { Client, signedInClient } from "./harness/client.ts";
-import { compose, container, containers, setting } from "./harness/containers.ts";
+import { Project } from "./harness/containers.ts";
 import { eventually } from "./harness/eventually.ts";
 import { repository } from "./harness/stack.ts";
 
 const names = ["web-1", "web-2", "web-3"] as const;
-const nginx = origin("LOCKSTEP_PORT");
-const servers = [origin("WEB_1_PORT"), origin("WEB_2_PORT"), origin("WEB_3_PORT")] as const;
+const project = new Project();
+const nginx = project.origin("LOCKSTEP_PORT");
+const servers = [project.origin("WEB_1_PORT"), project.origin("WEB_2_PORT"), project.origin("WEB_3_PORT")] as const;
 const [web1, web2, web3] = servers;
 
-beforeEach(allHealthy);
+beforeEach(() => project.untilHealthy());
 
 describe("the containers", () => {
   test("migrate ran once, with success, before any web server started", async () => {
-    const found = await containers();
+    const found = await project.containers();
     const migrate = found.get("migrate");
     expect(migrate).toMatchObject({ State: { Status: "exited", ExitCode: 0 }, RestartCount: 0 });
     const migrated = Date.parse(migrate?.State.FinishedAt ?? "");
@@ -99,17 +100,20 @@ describe("a session", () => {
 
   test("survives the restart of a web server", async () => {
     const alice = await signedInClient(web2);
-    await compose("restart", "web-2");
-    await allHealthy();
+    await project.compose(["restart", "web-2"]);
+    await project.untilHealthy();
     for (const base of [...servers, nginx]) expect(await alice.isSignedIn(base)).toBe(true);
   });
 
   test("survives the crash of a web server, which the engine starts again", async () => {
     const alice = await signedInClient(web2);
-    const { RestartCount } = await container("web-2");
+    const { RestartCount } = await project.container("web-2");
     process.kill(await nodeOf("web-2"), "SIGKILL");
-    await eventually("web-2 is started again", async () => (await container("web-2")).RestartCount > RestartCount);
-    await allHealthy();
+    await eventually(
+      "web-2 is started again",
+      async () => (await project.container("web-2")).RestartCount > RestartCount,
+    );
+    await project.untilHealthy();
     for (const base of [...servers, nginx]) expect(await alice.isSignedIn(base)).toBe(true);
   });
 
@@ -117,8 +121,8 @@ describe("a session", () => {
     const alice = await signedInClient(web1);
     const bio = `written at ${Date.now()}`;
     await alice.request("PATCH", `${web1}/api/profile`, { json: { bio } });
-    await compose("restart");
-    await allHealthy();
+    await project.compose(["restart"]);
+    await project.untilHealthy();
     for (const base of [...servers, nginx]) {
       expect((await alice.request("GET", `${base}/api/profile`)).body).toMatchObject({ bio });
     }
@@ -126,8 +130,8 @@ describe("a session", () => {
 
   test("survives the restart of the state Redis, by its append-only file", async () => {
     const alice = await signedInClient(web1);
-    await compose("restart", "redis-state");
-    await allHealthy();
+    await project.compose(["restart", "redis-state"]);
+    await project.untilHealthy();
     for (const base of servers) {
       await eventually(`${base} has its Redis again`, async () => (await fetch(`${base}/readyz`)).ok);
       expect(await alice.isSignedIn(base)).toBe(true);
@@ -140,37 +144,26 @@ describe("a web server told to stop", () => {
     const alice = await signedInClient(web3);
     const held = alice.hold("POST", `${web3}/api/cart`, { json: { item: "the last one" } });
     await servedBy(web3); // by now the held request has arrived, too: it was sent before
-    const stopped = compose("stop", "web-3");
+    const stopped = project.compose(["stop", "web-3"]);
     await eventually("web-3 takes no more requests", async () => !(await answers(web3)));
     held.release();
 
     expect(await held.answer).toMatchObject({ status: 201, servedBy: "web-3" });
     await stopped;
-    expect((await container("web-3")).State).toMatchObject({ Status: "exited", ExitCode: 0 });
+    expect((await project.container("web-3")).State).toMatchObject({ Status: "exited", ExitCode: 0 });
     expect(await cart(alice, web1)).toContain("the last one");
-    await compose("start", "web-3");
+    await project.compose(["start", "web-3"]);
   });
 });
 
-function origin(variable: string): string {
-  return `http://localhost:${setting(variable)}`;
-}
-
 async function running() {
-  return [...(await containers())].filter(([, { State }]) => State.Status === "running");
+  return [...(await project.containers())].filter(([, { State }]) => State.Status === "running");
 }
 
 /** The id of a web server's own process. The container's first one is its parent, the engine's init. */
 async function nodeOf(service: string): Promise<number> {
-  const { Pid } = (await container(service)).State;
+  const { Pid } = (await project.container(service)).State;
   return Number(readFileSync(`/proc/${Pid}/task/${Pid}/children`, "utf8"));
-}
-
-/** The web servers, nginx and the stores all run and pass their health checks. */
-async function allHealthy(): Promise<void> {
-  const healthy = async () =>
-    [...(await containers())].every(([name, { State }]) => name === "migrate" || State.Health?.Status === "healthy");
-  await eventually("all containers are healthy", healthy, { withinMs: 60_000, everyMs: 200 });
 }
 
 async function untilAnswered(requests: readonly Promise<unknown>[], count: number): Promise<void> {
@@ -180,7 +173,16 @@ async function untilAnswered(requests: readonly Promise<unknown>[], count: numbe
 }
 
 async function redisSettings(service: string): Promise<Record<string, string>> {
-  const listing = await compose("exec", "-T", service, "redis-cli", "config", "get", "maxmemory-policy", "appendonly");
+  const listing = await project.compose([
+    "exec",
+    "-T",
+    service,
+    "redis-cli",
+    "config",
+    "get",
+    "maxmemory-policy",
+    "appendonly",
+  ]);
   const [key = "", value = "", otherKey = "", otherValue = ""] = listing.trim().split("\n");
   return { [key]: value, [otherKey]: otherValue };
 }

@@ -1,6 +1,7 @@
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Client, signedInClient } from "./harness/client.ts";
+import { primariesOf } from "./harness/command-watch.ts";
 import { eventually } from "./harness/eventually.ts";
 import { type Stack, startSharedDatabase, startStack } from "./harness/stack.ts";
 
@@ -112,8 +113,9 @@ describe("how often a profile was looked at", () => {
     expect(await look(new Client(), 1, id)).toBe(1);
     await query("delete from profiles where id = $1", id);
     await eventually("nothing waits, and nothing is a dead letter", async () => {
-      const keys = await stack.redis.keys("lockstep:2:{views/*");
-      return !keys.some((key) => /:(queue|dead)$/.test(key));
+      const nodes = primariesOf(stack.redis);
+      const keys = await Promise.all(nodes.map((node) => node.keys("lockstep-state:2:{views/*")));
+      return !keys.flat().some((key) => /:(queue|dead)$/.test(key));
     });
     expect(await savedViews(id)).toBeUndefined();
   });

@@ -149,6 +149,43 @@ describe("npm run up", () => {
     expect(isRunning(stranger)).toBe(true);
   });
 
+  const slowly = { withinMs: 30_000, everyMs: 100 };
+  it.each(["sentinel", "cluster"])("starts servers of Redis that take over from each other: %s", async (topology) => {
+    const up = await startUp("--topology", topology);
+    const client = await signedInClient(address());
+    const add = async (item: string) =>
+      (await client.request("POST", `${address()}/api/cart`, { json: { item } })).status;
+    expect(await add("before")).toBe(201);
+    process.kill(pidOf(partsOf(), "redis-state-1"), "SIGKILL");
+    await eventually("a change is stored again", async () => (await add("after")) === 201, slowly);
+    const { body } = await client.request("GET", `${address()}/api/cart`);
+    expect(body).toMatchObject({ items: expect.arrayContaining(["after"]) as string[] });
+    await eventually(
+      "the server that ended runs again",
+      () => up.output().includes("redis-state-1 runs again."),
+      slowly,
+    );
+    const parts = notedParts().filter(isRunning);
+    await up.stop();
+    expect(parts.filter(isRunning)).toEqual([]);
+  });
+
+  it("starts Memcached servers for the cache", async () => {
+    const up = await startUp("--topology=memcached");
+    const client = await signedInClient(address());
+    await eventually("a profile comes from there", async () => {
+      const { headers } = await client.request("GET", `${address()}/api/profile`);
+      return headers["x-cache"] === "memcached";
+    });
+    await up.stop();
+  });
+
+  it("names the topologies that there are", async () => {
+    await expect(startUp("--topology", "ring")).rejects.toThrow(
+      "--topology must be one of single, sentinel, cluster, memcached.",
+    );
+  });
+
   it("explains an option that it does not know", async () => {
     await expect(startUp("--frehs")).rejects.toThrow(/Unknown option: --frehs\n[^]*--fresh {6}/);
   });
@@ -169,11 +206,15 @@ async function startUp(...args: string[]): Promise<ProcessHandle> {
   });
 }
 
-/** What a running instance noted of its parts. */
+/** What a running instance noted of its parts, all of which run. */
 function partsOf(): readonly Part[] {
-  const note = JSON.parse(readFileSync(join(data, "instance.json"), "utf8")) as { parts: Part[] };
-  expect(note.parts.every(isRunning)).toBe(true);
-  return note.parts;
+  const parts = notedParts();
+  expect(parts.every(isRunning)).toBe(true);
+  return parts;
+}
+
+function notedParts(): readonly Part[] {
+  return (JSON.parse(readFileSync(join(data, "instance.json"), "utf8")) as { parts: Part[] }).parts;
 }
 
 function pidOf(parts: readonly Part[], name: string): number {

@@ -1,5 +1,5 @@
 import { type Answer, Client, demoAccount, type HeldRequest, sessionCookiesOf, signedInClient } from "./client.ts";
-import { CommandWatch } from "./command-watch.ts";
+import { CommandWatch, primariesOf } from "./command-watch.ts";
 import { eventually } from "./eventually.ts";
 import type { Stack } from "./stack.ts";
 
@@ -146,8 +146,10 @@ export const failedSave: Anomaly = async (stack) => {
   const counts = { signIn: 0, change: 0 };
   const reportsSuccess = (answer: Answer) => answer.status < 400 || sessionCookiesOf(answer).length > 0;
   // Redis has "no memory" left: it reads, and deletes, and stores nothing.
-  const [, before = "0"] = await stack.redis.config("GET", "maxmemory");
-  await stack.redis.config("SET", "maxmemory", "1");
+  const nodes = primariesOf(stack.redis);
+  const [, before = "0"] = (await nodes[0]?.config("GET", "maxmemory")) ?? [];
+  const setMemory = (bytes: string) => Promise.all(nodes.map((node) => node.config("SET", "maxmemory", bytes)));
+  await setMemory("1");
   try {
     for (let round = 0; round < rounds; round += 1) {
       const server = nth(stack, round);
@@ -156,10 +158,10 @@ export const failedSave: Anomaly = async (stack) => {
       const change = await client.request("PUT", `${server}/api/preferences/colour`, { json: { value: `${round}` } });
       if (reportsSuccess(change)) counts.change += 1;
     }
-    const errors = await stack.redis.info("errorstats");
-    if (!errors.includes("errorstat_OOM")) throw new Error("Redis refused nothing.");
+    const errors = await Promise.all(nodes.map((node) => node.info("errorstats")));
+    if (!errors.join("").includes("errorstat_OOM")) throw new Error("Redis refused nothing.");
   } finally {
-    await stack.redis.config("SET", "maxmemory", before);
+    await setMemory(before);
   }
   const detail = `reported as done: ${counts.signIn} sign-ins, ${counts.change} changes`;
   return { attempts: 2 * rounds, violations: counts.signIn + counts.change, detail };

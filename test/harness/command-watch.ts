@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Redis } from "ioredis";
+import { Cluster, type Redis } from "ioredis";
 import type { Client } from "./client.ts";
 import { eventually } from "./eventually.ts";
 import { Monitor } from "../../bench/monitor.ts";
@@ -10,14 +10,16 @@ import { Monitor } from "../../bench/monitor.ts";
  */
 export class CommandWatch {
   readonly #seen: (readonly string[])[] = [];
-  #monitor: Monitor | undefined;
+  #monitors: readonly Monitor[] = [];
 
-  static async start(redis: Redis): Promise<CommandWatch> {
+  static async start(redis: Redis | Cluster): Promise<CommandWatch> {
     const watch = new CommandWatch();
-    watch.#monitor = await Monitor.start(redis, ({ args, source }) => {
-      // What a script calls is part of the script's own line.
-      if (source !== "lua") watch.#seen.push(args);
-    });
+    const watchNode = (node: Redis) =>
+      Monitor.start(node, ({ args, source }) => {
+        // What a script calls is part of the script's own line.
+        if (source !== "lua") watch.#seen.push(args);
+      });
+    watch.#monitors = await Promise.all(primariesOf(redis).map(watchNode));
     return watch;
   }
 
@@ -32,8 +34,13 @@ export class CommandWatch {
   }
 
   stop(): void {
-    this.#monitor?.stop();
+    for (const monitor of this.#monitors) monitor.stop();
   }
+}
+
+/** The servers that execute commands: of a Cluster, all that have slots. */
+export function primariesOf(redis: Redis | Cluster): readonly Redis[] {
+  return redis instanceof Cluster ? redis.nodes("master") : [redis];
 }
 
 /** The keys under which the three stacks keep the session of `client`: connect-redis' and the hashed one. */

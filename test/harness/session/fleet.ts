@@ -91,7 +91,7 @@ export class SessionFleet {
   }
 
   async #add(settings: ServerSettings): Promise<void> {
-    const port = await freePort(this.#places.map((place) => place.port));
+    const port = await freePort();
     const server = await this.#startServer(port, settings);
     this.#places.push({ port, url: `http://127.0.0.1:${port}`, server, underWay: 0, isInService: true });
   }

@@ -20,7 +20,7 @@ export interface Interleaving {
  * How often the turn may pass to the other request while both have commands left. Nearly all known races need no more than
  * two such switches (Musuvathi and Qadeer, PLDI 2007).
  */
-const maxSwitches = 3;
+const maxSwitches = 2;
 
 /**
  * Runs two requests in every order, up to {@link maxSwitches}, in which their commands can arrive at Redis: all of the

@@ -46,12 +46,10 @@ const slots = 16_384;
 /** Three primaries that have a third of the slots each. */
 export async function startSessionCluster(): Promise<SessionCluster> {
   const nodes: (SessionRedis & { readonly busPort: number })[] = [];
-  const used: number[] = [];
   for (let number = 0; number < 3; number += 1) {
-    const busPort = await freePort(used);
+    const busPort = await freePort();
     const cluster = ["--cluster-enabled", "yes", "--cluster-port", `${busPort}`, "--cluster-announce-ip", "127.0.0.1"];
     const node = await startSessionRedis(cluster);
-    used.push(busPort, node.port);
     nodes.push({ ...node, busPort });
   }
   const ports = nodes.map(({ port }) => port);
