@@ -35,6 +35,10 @@ async function start(config: Config): Promise<void> {
   };
   const stateRedis = openRedis("state", config.stateRedis, report);
   const tier = openSharedTier(config, stateRedis, report);
+  // Before anything asks them in the background: its failures would open a breaker. And whoever is sent here once this listens must
+  // not meet a server that has yet to find its sessions.
+  const clients = new Set("client" in tier ? [stateRedis, tier.client] : [stateRedis]);
+  await Promise.all([...clients].map((client) => connected(client, connectMs)));
   const near = await openMemberships(tier, stateRedis, config, report);
   const cache = openCache("client" in tier ? { client: tier.client, near: near.profiles } : tier, report);
   const stateCache = openStateCache({ client: stateRedis, durability: config.durability }, report);
@@ -66,9 +70,6 @@ async function start(config: Config): Promise<void> {
   server.on("error", (error) => {
     exitWith(`${serverName} cannot listen on ${config.host}:${config.port}: ${error.message}`);
   });
-  // Whoever is sent here once this listens must not meet a server that has yet to find its sessions.
-  const clients = new Set("client" in tier ? [stateRedis, tier.client] : [stateRedis]);
-  await Promise.all([...clients].map((client) => connected(client, connectMs)));
   server.listen(config.port, config.host, () => {
     console.log(`${serverName} listening on ${addressOf(server)}`);
   });

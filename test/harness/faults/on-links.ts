@@ -20,6 +20,7 @@ export const linkFaults: readonly Fault[] = [
   onLinks("state", "replies of the state Redis come 700 ms late", { delayRepliesMs: 700 }, "delayedChunks"),
   onLinks("state", "connections of near copies alone are reset", "reset", "resets", allServers, "resp3"),
   onLinks("state", "connections of near copies alone are silent", "hold", "heldChunks", allServers, "resp3"),
+  onLinks("state", "connections of one server's near copies alone are silent", "hold", "heldChunks", [2], "resp3"),
   onLinks(
     "state",
     "connections of near copies alone are 200 ms slow",
